@@ -1,0 +1,1 @@
+"""Camera sources behind one protocol; see :mod:`maskedge.camera.frame`."""

@@ -1,0 +1,1 @@
+"""Faults, counters and the watchdog: how the program tells how it is."""
