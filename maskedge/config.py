@@ -11,11 +11,27 @@ import socket
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 MQTT_RESERVED = "+#/\0$"
 """Characters that a topic level of ours must not hold (MQTT 5.0, section 4.7)."""
 
+
+def _beside_file(value: Path, info: ValidationInfo) -> Path:
+    """A relative path means: seen from the folder of the configuration file."""
+    base = (info.context or {}).get("folder")
+    return value if base is None else Path(base) / value.expanduser()
+
+
+FilePath = Annotated[Path, AfterValidator(_beside_file)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Field(ge=0.0, le=86_400.0)]
 PositiveSeconds = Annotated[float, Field(gt=0.0, le=86_400.0)]
@@ -55,12 +71,17 @@ class CameraConfig(_Section):
     )
     loop: bool = Field(False, description="start a file again at its end")
 
+    @field_validator("source", mode="before")
+    @classmethod
+    def _index(cls, value: object) -> object:
+        return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
 
 class DetectorConfig(_Section):
     """Which network finds faces."""
 
     kind: Literal["builtin", "yunet", "ssd"] = Field("builtin", description="which decoder")
-    model: Path | None = Field(None, description="file; unset: the one shipped")
+    model: FilePath | None = Field(None, description="file; unset: the one shipped")
     input: Literal[320, 640] = Field(320, description="long side that the network sees, pixels")
     threshold: Probability = Field(0.5, description="least score of a face")
     nms_iou: Probability = Field(0.45, description="overlap above which two boxes are one face")
@@ -70,7 +91,7 @@ class DetectorConfig(_Section):
 class ClassifierConfig(_Section):
     """Which network judges masks."""
 
-    model: Path | None = Field(None, description="file; unset: the one shipped")
+    model: FilePath | None = Field(None, description="file; unset: the one shipped")
     budget: int = Field(8, ge=1, le=64, description="most faces classified per frame")
 
 
@@ -123,9 +144,9 @@ class TlsConfig(_Section):
     """Encryption to the broker; verified unless said otherwise."""
 
     enabled: bool = Field(False, description="use TLS")
-    ca_file: Path | None = Field(None, description="CA certificates; unset: the system's")
-    cert_file: Path | None = Field(None, description="own certificate")
-    key_file: Path | None = Field(None, description="own key")
+    ca_file: FilePath | None = Field(None, description="CA certificates; unset: the system's")
+    cert_file: FilePath | None = Field(None, description="own certificate")
+    key_file: FilePath | None = Field(None, description="own key")
     verify: bool = Field(True, description="check the broker's certificate and name")
 
     @model_validator(mode="after")
@@ -141,9 +162,11 @@ class MqttConfig(_Section):
     host: str = Field("localhost", min_length=1, max_length=253, description="name or address")
     port: int | None = Field(None, ge=1, le=65_535, description="unset: 1883, with TLS 8883")
     version: Literal["3.1.1", "5"] = Field("5", description="protocol")
-    client_id: str | None = Field(None, min_length=1, max_length=128, description="unset: from device")
+    client_id: str | None = Field(
+        None, min_length=1, max_length=128, description="unset: from device"
+    )
     username: str | None = Field(None, description="user name")
-    password_file: Path | None = Field(
+    password_file: FilePath | None = Field(
         None, description="file with the password; or MASKEDGE_MQTT_PASSWORD, or a credential"
     )
     keepalive: int = Field(30, ge=5, le=65_535, description="seconds")
@@ -171,7 +194,7 @@ class MqttConfig(_Section):
 class OutboxConfig(_Section):
     """Where events wait until the broker has them."""
 
-    path: Path | None = Field(None, description="file; unset: outbox.db in the state folder")
+    path: FilePath | None = Field(None, description="file; unset: outbox.db in the state folder")
     max_events: int = Field(100_000, ge=100, le=10_000_000, description="most events kept")
 
 
@@ -191,7 +214,9 @@ class Config(_Section):
     """Everything."""
 
     device: str = Field(default_factory=default_device, description="topic level of this unit")
-    name: str = Field("entrance", min_length=1, max_length=64, description="camera's name in events")
+    name: str = Field(
+        "entrance", min_length=1, max_length=64, description="camera's name in events"
+    )
     camera: CameraConfig = CameraConfig()
     detector: DetectorConfig = DetectorConfig()
     classifier: ClassifierConfig = ClassifierConfig()

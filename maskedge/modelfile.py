@@ -74,7 +74,7 @@ class ModelFile:
         if expected != digest:
             raise ModelError(
                 f"{path}: SHA-256 is {digest[:12]}…, but {path.with_suffix('.json').name} says "
-                f"{str(expected)[:12]}…: the file is damaged or of another version; install both again"
+                f"{str(expected)[:12]}…: damaged, or of another version; install both again"
             )
         return cls(path, digest, card)
 
