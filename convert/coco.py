@@ -1,0 +1,110 @@
+"""A COCO detection set: the JSON and the folder of pictures beside it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from maskedge.errors import InputError
+from maskedge.geometry import Box
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """One labelled face.
+
+    Attributes:
+        box: pixels of the picture.
+        label: the category's name as the file has it, e.g. ``with_mask``.
+        by: what drew the box, where it wasn't a person; such faces are real but were left out by
+            the annotators, so scoring ignores them.
+        crowd: COCO's ``iscrowd``: a region of many faces that scoring ignores.
+    """
+
+    box: Box
+    label: str
+    by: str | None = None
+    crowd: bool = False
+
+    @property
+    def ignored(self) -> bool:
+        """Whether a detector is neither rewarded nor punished here when it is scored."""
+        return self.crowd or self.by is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture and its faces.
+
+    Attributes:
+        path: its file.
+        width: pixels in a row.
+        height: rows.
+        source: which collection it came from; empty where the file doesn't say.
+        faces: its annotations, in the file's order.
+    """
+
+    path: Path
+    width: int
+    height: int
+    source: str = ""
+    faces: tuple[Annotation, ...] = field(default_factory=tuple)
+
+
+def read_coco(annotations: Path, images: Path) -> list[Picture]:
+    """Read a COCO detection set.
+
+    Args:
+        annotations: the JSON file.
+        images: the folder that ``file_name`` starts from.
+
+    Returns:
+        Pictures in the file's order, also those without faces. Boxes without extent are left out.
+
+    Raises:
+        InputError: the file can't be read or isn't COCO detection JSON.
+    """
+    try:
+        content = json.loads(annotations.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{annotations}: can't read it: {error.strerror}") from error
+    except ValueError as error:
+        raise InputError(f"{annotations}: not JSON: {error}") from error
+    try:
+        return _pictures(content, images)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{annotations}: not a COCO detection file ({type(error).__name__}: {error}); it needs "
+            "images, annotations and categories"
+        ) from error
+
+
+def _pictures(content: dict[str, Any], images: Path) -> list[Picture]:
+    names = {int(c["id"]): str(c["name"]) for c in content["categories"]}
+    faces: dict[int, list[Annotation]] = {int(i["id"]): [] for i in content["images"]}
+    for entry in content["annotations"]:
+        x, y, width, height = (float(v) for v in entry["bbox"])
+        if width <= 0 or height <= 0:
+            continue
+        faces[int(entry["image_id"])].append(
+            Annotation(
+                Box(x, y, x + width, y + height),
+                names[int(entry["category_id"])],
+                entry.get("by"),
+                bool(entry.get("iscrowd", 0)),
+            )
+        )
+    return [
+        Picture(
+            images / str(image["file_name"]),
+            int(image["width"]),
+            int(image["height"]),
+            str(image.get("source", "")),
+            tuple(faces[int(image["id"])]),
+        )
+        for image in content["images"]
+    ]
