@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,6 +85,7 @@ def load(path: Path | None, overrides: Sequence[str] = ()) -> LoadedConfig:
         config = Config.model_validate(data, context=context)
     except ValidationError as error:
         problems += _explain(error, places, path)
+    problems.sort(key=_line_number)
     if problems or config is None:
         raise ConfigError("\n".join(problems))
     return LoadedConfig(config, path)
@@ -178,6 +180,12 @@ def _override(data: dict[str, Any], places: dict[KeyPath, str], text: str) -> st
     return None
 
 
+def _line_number(problem: str) -> int:
+    """The line that a problem's ``FILE:LINE:`` names, so that they read from top to bottom."""
+    found = re.match(r".*?:(\d+): ", problem)
+    return int(found.group(1)) if found else 0
+
+
 def _explain(
     error: ValidationError, places: Mapping[KeyPath, str], path: Path | None
 ) -> Iterable[str]:
@@ -215,13 +223,15 @@ def _unknown(loc: KeyPath) -> str:
     if hint := HINTS.get(name):
         return f"unknown key; {hint}"
     valid = list(_section_of(loc).model_fields)
-    near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(name, valid, n=1, cutoff=0.75)
     if near:
         return f"unknown key; did you mean `{near[0]}`?"
     elsewhere = [found for found in _all_keys(Config) if found.split(".")[-1] == name]
     if elsewhere:
         return f"unknown key here; did you mean `{elsewhere[0]}`?"
-    return f"unknown key; valid here: {', '.join(valid)}"
+    near = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    hint = f"did you mean `{near[0]}`? " if near else ""
+    return f"unknown key; {hint}valid here: {', '.join(valid)}"
 
 
 def _section_of(loc: KeyPath) -> type[BaseModel]:

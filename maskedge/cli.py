@@ -1,0 +1,110 @@
+"""The ``maskedge`` command: finds the sub-command's module only when it is asked for.
+
+Start-up is kept cheap: ``maskedge --help`` loads neither OpenCV nor an interpreter nor pydantic.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from maskedge import __version__
+from maskedge.errors import EX_OK, EX_USAGE, MaskedgeError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+COMMANDS = {
+    "run": "Watch a camera and publish violations (the daemon).",
+    "demo": "See the real thing work in a minute: scene, networks, broker, subscriber.",
+    "check": "Validate configuration and networks; say what would run.",
+    "detect": "Judge pictures and videos; print or draw what was found.",
+    "listen": "Subscribe and print violations as they arrive.",
+}
+"""Sub-commands with the one line that ``--help`` shows; the modules hold the rest."""
+
+
+class LazyGroup(click.Group):
+    """Imports ``maskedge.commands.NAME`` when NAME is run or its own help is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Return the names in the order in which a newcomer needs them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Load one."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"maskedge.commands.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Add the nearest name to click's 'no such command'."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib  # noqa: PLC0415 - only for a typing mistake
+
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            ctx.fail(f"No such command '{args[0]}'.{hint}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+EPILOG = """\b
+Examples:
+  maskedge demo                               see it work, no camera needed
+  maskedge check --config config.yaml         is this configuration right?
+  maskedge run --source rtsp://cam/stream     watch a network camera
+  maskedge detect --json picture.jpg          one line of JSON per picture
+  maskedge listen --host broker.local         print violations as they come
+
+Configuration is looked for at --config, $MASKEDGE_CONFIG,
+/etc/maskedge/config.yaml and ./config.yaml; the first found is used.
+"""
+
+
+@click.group(
+    cls=LazyGroup,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="maskedge")
+def cli() -> None:
+    """Face-mask monitor: reads a camera, publishes each violation over MQTT exactly once."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with a code of sysexits(3)."""
+    sys.exit(run(argv))
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; every error that a user can cause becomes one clear message."""
+    try:
+        result: Any = cli.main(args=None if argv is None else list(argv), standalone_mode=False)
+    except MaskedgeError as error:
+        for line in str(error).splitlines():
+            click.echo(f"maskedge: {line}", err=True)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return EX_USAGE
+    except (click.Abort, KeyboardInterrupt):
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        # The reader (head, less) has gone: not an error, but Python must not flush to it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    return result if isinstance(result, int) else EX_OK

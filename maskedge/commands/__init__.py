@@ -1,0 +1,1 @@
+"""What the program does when a person types its name; one module a command, loaded when used."""

@@ -1,0 +1,69 @@
+"""Options that several commands share, and how they become a configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from maskedge.configfile import LoadedConfig
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+def config_options(function: F) -> F:
+    """Add ``--config``, ``--source`` and ``--set``."""
+    for option in (
+        click.option(
+            "--set",
+            "overrides",
+            metavar="KEY=VALUE",
+            multiple=True,
+            help="Override a setting, e.g. verdict.min_face=40. May be repeated.",
+        ),
+        click.option(
+            "--source",
+            metavar="SOURCE",
+            help="Camera: auto, picamera, /dev/video0, rtsp://…, a video, picture or folder.",
+        ),
+        click.option(
+            "--config",
+            "config_path",
+            metavar="FILE",
+            type=click.Path(path_type=Path),
+            help="Configuration file.",
+        ),
+    ):
+        function = option(function)
+    return function
+
+
+def verbosity_options(function: F) -> F:
+    """Add ``--quiet`` and ``--verbose``."""
+    for option in (
+        click.option("-v", "--verbose", is_flag=True, help="Log everything."),
+        click.option("-q", "--quiet", is_flag=True, help="Log warnings only."),
+    ):
+        function = option(function)
+    return function
+
+
+def verbosity(quiet: bool, verbose: bool) -> int:
+    """The level that :func:`maskedge.logs.set_up` takes."""
+    return int(verbose) - int(quiet)
+
+
+def load_config(
+    config_path: Path | None, source: str | None, overrides: tuple[str, ...]
+) -> LoadedConfig:
+    """Find, merge and validate; raises ConfigError."""
+    import yaml  # noqa: PLC0415
+
+    from maskedge import configfile  # noqa: PLC0415 - pydantic is loaded only when needed
+
+    extra = () if source is None else (f"camera.source={yaml.safe_dump(source, width=10**6)}",)
+    return configfile.load(configfile.find(config_path), (*overrides, *extra))
