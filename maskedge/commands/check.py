@@ -45,12 +45,12 @@ def command(
 
 
 def _findings(loaded: LoadedConfig) -> dict[str, Any]:
-    from maskedge.camera.sources import describe_source  # noqa: PLC0415 - loads OpenCV
-    from maskedge.delivery.outbox import default_path  # noqa: PLC0415
-    from maskedge.delivery.secrets import mqtt_password  # noqa: PLC0415
-    from maskedge.modelfile import models_dir  # noqa: PLC0415
-    from maskedge.vision.faces import open_detector  # noqa: PLC0415
-    from maskedge.vision.masks import open_classifier  # noqa: PLC0415
+    from maskedge.camera.sources import describe_source
+    from maskedge.delivery.outbox import default_path
+    from maskedge.delivery.secrets import mqtt_password
+    from maskedge.modelfile import models_dir
+    from maskedge.vision.faces import open_detector
+    from maskedge.vision.masks import open_classifier
 
     config = loaded.config
     detector = open_detector(config.detector, config.inference, models_dir())

@@ -45,7 +45,7 @@ error, the others are still judged, and the exit code is then 66.
     help="Write annotated copies into this folder.",
 )
 @config_options
-def command(  # noqa: PLR0913 - click hands over one argument per option
+def command(
     paths: tuple[Path, ...],
     as_json: bool,
     out: Path | None,
@@ -59,9 +59,9 @@ def command(  # noqa: PLR0913 - click hands over one argument per option
     config = load_config(config_path, None, overrides).config
     files = list(_expand(paths))
 
-    from maskedge.modelfile import models_dir  # noqa: PLC0415
-    from maskedge.vision.faces import open_detector  # noqa: PLC0415 - loads OpenCV
-    from maskedge.vision.masks import open_classifier  # noqa: PLC0415
+    from maskedge.modelfile import models_dir
+    from maskedge.vision.faces import open_detector
+    from maskedge.vision.masks import open_classifier
 
     detector = open_detector(config.detector, config.inference, models_dir())
     classifier = open_classifier(config.classifier, config.inference, models_dir())
@@ -81,7 +81,7 @@ def command(  # noqa: PLR0913 - click hands over one argument per option
 
 def _expand(paths: tuple[Path, ...]) -> Iterator[Path]:
     """Files as given; folders as the pictures and videos under them, sorted."""
-    from maskedge.camera.files import PICTURE_SUFFIXES, VIDEO_SUFFIXES  # noqa: PLC0415
+    from maskedge.camera.files import PICTURE_SUFFIXES, VIDEO_SUFFIXES
 
     wanted = PICTURE_SUFFIXES | VIDEO_SUFFIXES
     for path in paths:
@@ -104,7 +104,7 @@ def _judge(
     as_json: bool,
     out: Path | None,
 ) -> None:
-    from maskedge.camera.files import open_files  # noqa: PLC0415
+    from maskedge.camera.files import open_files
 
     camera = open_files(path, realtime=False)
     camera.open()
@@ -139,7 +139,7 @@ def _frames(camera: Camera) -> Iterator[Frame]:
 def _faces(
     frame: Frame, detector: FaceDetector, classifier: MaskClassifier
 ) -> list[tuple[Box, dict[str, Any]]]:
-    from maskedge.vision.base import LABELS  # noqa: PLC0415
+    from maskedge.vision.base import LABELS
 
     faces = detector.detect(frame)
     boxes = [face.box for face in faces]
@@ -169,7 +169,7 @@ class _Writer:
     """Annotated copies: a picture as a picture, a video as an MP4 of the same name."""
 
     def __init__(self, folder: Path, path: Path) -> None:
-        from maskedge.camera.files import VIDEO_SUFFIXES  # noqa: PLC0415
+        from maskedge.camera.files import VIDEO_SUFFIXES
 
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -183,9 +183,9 @@ class _Writer:
         self._video: Any = None
 
     def write(self, frame: Frame, found: list[tuple[Box, dict[str, Any]]]) -> None:
-        import cv2  # noqa: PLC0415
+        import cv2
 
-        from maskedge import annotate  # noqa: PLC0415
+        from maskedge import annotate
 
         picture = annotate.to_bgr(frame)
         annotate.draw(

@@ -61,9 +61,9 @@ def load_config(
     config_path: Path | None, source: str | None, overrides: tuple[str, ...]
 ) -> LoadedConfig:
     """Find, merge and validate; raises ConfigError."""
-    import yaml  # noqa: PLC0415
+    import yaml
 
-    from maskedge import configfile  # noqa: PLC0415 - pydantic is loaded only when needed
+    from maskedge import configfile
 
     extra = () if source is None else (f"camera.source={yaml.safe_dump(source, width=10**6)}",)
     return configfile.load(configfile.find(config_path), (*overrides, *extra))

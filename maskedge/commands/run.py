@@ -34,8 +34,8 @@ def command(
     verbose: bool,
 ) -> int:
     """Watch a camera and publish violations until told to stop."""
-    from maskedge import logs  # noqa: PLC0415
-    from maskedge.daemon import Daemon  # noqa: PLC0415 - loads OpenCV and the interpreter
+    from maskedge import logs
+    from maskedge.daemon import Daemon
 
     logs.set_up(verbosity(quiet, verbose))
     loaded = load_config(config_path, source, overrides)
