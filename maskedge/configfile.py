@@ -207,8 +207,10 @@ def _sentence(detail: ErrorDetails, loc: KeyPath) -> str:
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     if kind in {"value_error", "assertion_error"}:
         return message
-    message = message.replace("Input should be", "expected").replace(
-        "expected a valid", "expected a"
+    message = (
+        message.partition(", unable")[0]
+        .replace("Input should be", "expected")
+        .replace("expected a valid", "expected a")
     )
     return f"{message[0].lower()}{message[1:]}, got {_shown(given)}"
 
@@ -223,7 +225,7 @@ def _unknown(loc: KeyPath) -> str:
     if hint := HINTS.get(name):
         return f"unknown key; {hint}"
     valid = list(_section_of(loc).model_fields)
-    near = difflib.get_close_matches(name, valid, n=1, cutoff=0.75)
+    near = difflib.get_close_matches(name, valid, n=1, cutoff=0.65)
     if near:
         return f"unknown key; did you mean `{near[0]}`?"
     elsewhere = [found for found in _all_keys(Config) if found.split(".")[-1] == name]

@@ -1,0 +1,170 @@
+"""The configuration file: found, read, and explained when wrong."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maskedge import configfile
+from maskedge.config import Config
+from maskedge.errors import EX_CONFIG, ConfigError
+
+ROOT = Path(__file__).parent.parent
+
+
+def write(tmp_path, text):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    return path
+
+
+def problems(path, *overrides):
+    with pytest.raises(ConfigError) as caught:
+        configfile.load(path, overrides)
+    return str(caught.value).splitlines()
+
+
+def keys(tree, prefix=""):
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from keys(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def test_the_shipped_file_holds_every_key_with_its_default():
+    shipped = configfile.load(ROOT / "config.yaml").config
+    assert shipped == Config()
+    text = yaml.safe_load((ROOT / "config.yaml").read_text())
+    assert set(keys(text)) == set(keys(Config().model_dump())) - {"device"}
+
+
+def test_every_key_of_the_shipped_file_has_a_comment_or_stands_under_one():
+    lines = (ROOT / "config.yaml").read_text().splitlines()
+    bare = [line for line in lines if line.startswith("  ") and "#" not in line]
+    assert [line.split(":")[0].strip() for line in bare] == [
+        "source", "height", "alert_on", "host", "username", "tls", "enabled", "key_file",
+    ]  # fmt: skip
+
+
+def test_all_mistakes_at_once_each_with_line_key_and_cure(tmp_path):
+    path = write(
+        tmp_path,
+        "camera:\n  fsp: 3\n  fps: ten\n  width: 3\nmqtt:\n  prefix: a/+/b\nmin_face: 3\n"
+        "verdict: 4\n",
+    )
+    assert problems(path) == [
+        f"{path}:2: camera.fsp: unknown key; did you mean `fps`?",
+        f"{path}:3: camera.fps: expected a number, got 'ten'",
+        f"{path}:4: camera.width: expected greater than or equal to 64, got 3",
+        f"{path}:6: mqtt.prefix: prefix must not contain '+': MQTT reserves it in topics",
+        f"{path}:7: min_face: unknown key here; did you mean `verdict.min_face`?",
+        f"{path}:8: verdict: expected a section of keys, got 4",
+    ]
+
+
+def test_the_exit_code_is_that_of_a_wrong_configuration():
+    assert ConfigError.exit_code == EX_CONFIG == 78
+
+
+def test_a_password_in_the_file_is_refused_and_not_repeated(tmp_path):
+    (problem,) = problems(write(tmp_path, "mqtt:\n  password: hunter2\n"))
+    assert "password_file" in problem
+    assert "hunter2" not in problem
+
+
+def test_a_key_given_twice_is_refused(tmp_path):
+    path = write(tmp_path, "camera:\n  fps: 5\n  fps: 6\n")
+    assert problems(path) == [f"{path}:3: camera.fps: given twice; keep one of the two"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), [("a: [1\nb: 2\n", 2), ("- a\n", 1), ("a:\n\t- b\n", 2), ("!!python/x y", 1)]
+)
+def test_what_is_not_a_yaml_mapping_names_its_line(tmp_path, text, line):
+    path = write(tmp_path, text)
+    assert problems(path)[0].startswith(f"{path}:{line}: ")
+
+
+def test_bytes_that_are_no_text_are_one_clear_error(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_bytes(b"name: ok\nx: \xff\xfe")
+    assert problems(path) == [f"{path}:2: not UTF-8 text (byte 0xff)"]
+
+
+def test_a_missing_file_is_named(tmp_path):
+    assert problems(tmp_path / "none.yaml") == [
+        f"{tmp_path}/none.yaml: can't read the configuration: No such file or directory"
+    ]
+
+
+def test_an_empty_file_means_the_defaults(tmp_path):
+    assert configfile.load(write(tmp_path, "# nothing\n")).config == Config()
+
+
+def test_overrides_win_over_the_file(tmp_path):
+    path = write(tmp_path, "verdict:\n  min_face: 100\n")
+    config = configfile.load(path, ["verdict.min_face=40", "camera.source=0"]).config
+    assert config.verdict.min_face == 40
+    assert config.camera.source == "0"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("verdict.min_fac=3", "--set: verdict.min_fac: unknown key; did you mean `min_face`?"),
+        ("min_face", "--set min_face: expected section.key=value, for example verdict.min_face=40"),
+        ("a.b=[", "--set a.b=[: the value isn't valid YAML: while parsing a flow node"),
+    ],
+)
+def test_a_wrong_override_is_named(text, expected):
+    assert problems(None, text)[0] == expected
+
+
+def test_search_order(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert configfile.find(None, {}) is None
+    Path("config.yaml").touch()
+    assert configfile.find(None, {}) == Path("config.yaml")
+    named = {"MASKEDGE_CONFIG": "/somewhere.yaml"}
+    assert configfile.find(None, named) == Path("/somewhere.yaml")
+    assert configfile.find(Path("mine.yaml"), named) == Path("mine.yaml")
+
+
+def test_relative_files_are_seen_from_the_configuration(tmp_path):
+    config = configfile.load(write(tmp_path, "mqtt:\n  password_file: secret\n")).config
+    assert config.mqtt.password_file == tmp_path / "secret"
+
+
+def test_a_default_device_never_breaks_topics(monkeypatch):
+    monkeypatch.setattr("socket.gethostname", lambda: "a/b#c+d")
+    assert Config().topic_root == "maskedge/a-b-c-d"
+
+
+@given(st.binary(max_size=300))
+def test_any_bytes_give_a_configuration_or_a_clear_error(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("fuzz") / "config.yaml"
+    path.write_bytes(data)
+    try:
+        configfile.load(path)
+    except ConfigError as error:
+        assert str(path) in str(error)
+
+
+@given(st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
+        st.sampled_from(["camera", "fps", "mqtt", "tls", "verdict", "alert_on", "x"]), inner,
+        max_size=4,
+    ),
+    max_leaves=12,
+))  # fmt: skip
+def test_any_yaml_gives_a_configuration_or_a_clear_error(tmp_path_factory, tree):
+    path = tmp_path_factory.mktemp("fuzz") / "config.yaml"
+    path.write_text(yaml.safe_dump(tree))
+    try:
+        configfile.load(path)
+    except ConfigError as error:
+        assert str(path) in str(error)
