@@ -1,0 +1,77 @@
+"""Faults are raised once, cleared once, and carry since, message and help."""
+
+import logging
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from maskedge.health.faults import FAULTS, FaultBoard, Situation
+
+ALL_WRONG = Situation(
+    camera_error="no frame for 5 s",
+    scene=frozenset({"black", "covered", "frozen"}),
+    accelerator_fault="no Edge TPU",
+    broker_error="connection refused",
+    outbox_error="disk full",
+    outbox_note="set aside",
+    outbox_dropped=3,
+    config_error="config.yaml:3: wrong",
+    throttled="under-voltage",
+    clock_synced=False,
+    behind=0.9,
+)
+
+
+@pytest.fixture
+def board():
+    return FaultBoard(lambda moment: f"t{moment:.0f}")
+
+
+def test_nothing_wrong_is_ok(board):
+    assert not board.update(Situation(), 1.0)
+    assert board.status == "ok"
+    assert board.as_json() == []
+
+
+def test_every_fault_can_be_raised_and_cleared(board):
+    assert board.update(ALL_WRONG, 1.0)
+    assert set(board.raised) == {kind.code for kind in FAULTS}
+    assert board.status == "failed"
+    assert board.update(Situation(), 2.0)
+    assert board.status == "ok"
+
+
+def test_a_fault_is_logged_once_when_raised_and_once_when_cleared(board, caplog, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("maskedge"), "propagate", True)
+    wrong = Situation(broker_error="connection refused")
+    for moment in range(10):
+        board.update(wrong, float(moment))
+    board.update(Situation(), 10.0)
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines == ["fault broker_lost: connection refused", "cleared broker_lost after 10 s"]
+
+
+def test_a_reworded_fault_keeps_its_beginning(board):
+    board.update(Situation(broker_error="a"), 1.0)
+    assert not board.update(Situation(broker_error="b"), 5.0)
+    assert board.as_json() == [
+        {
+            "code": "broker_lost",
+            "since": "t1",
+            "message": "b",
+            "help": "docs/faults.md#broker_lost",
+        }
+    ]
+
+
+def test_only_what_blinds_it_is_failed(board):
+    board.update(replace(ALL_WRONG, camera_error=None, scene=frozenset()), 1.0)
+    assert board.status == "degraded"
+
+
+def test_every_fault_has_its_section_in_the_documentation():
+    text = (Path(__file__).parents[2] / "docs/faults.md").read_text()
+    documented = set(re.findall(r"^### .*`(\w+)`", text, re.MULTILINE))
+    assert documented == {kind.code for kind in FAULTS}
