@@ -93,7 +93,8 @@ def main(argv: Sequence[str] | None = None) -> None:
 def run(argv: Sequence[str] | None = None) -> int:
     """Run the command line; every error that a user can cause becomes one clear message."""
     try:
-        result: Any = cli.main(args=None if argv is None else list(argv), standalone_mode=False)
+        args = None if argv is None else list(argv)
+        result: Any = cli.main(args, prog_name="maskedge", standalone_mode=False)
     except MaskedgeError as error:
         for line in str(error).splitlines():
             click.echo(f"maskedge: {line}", err=True)

@@ -1,0 +1,77 @@
+"""The command line: cheap to start, clear when wrong."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("cv2", "numpy", "pydantic", "tensorflow", "keras", "ai_edge_litert", "paho", "yaml")
+
+
+def maskedge(*args, **kwargs):
+    return subprocess.run(
+        [sys.executable, "-m", "maskedge", *args],
+        capture_output=True, text=True, timeout=120, check=False, **kwargs,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import maskedge",
+        "from maskedge.cli import run; run(['--help'])",
+        "from maskedge.cli import run; run(['--version'])",
+        "from maskedge.cli import run; run(['run', '--help'])",
+        "from maskedge.cli import run; run(['demo', '--help'])",
+        "from maskedge.cli import run; run(['check', '--help'])",
+        "from maskedge.cli import run; run(['detect', '--help'])",
+        "from maskedge.cli import run; run(['listen', '--help'])",
+    ],
+)
+def test_starting_up_and_every_help_load_nothing_heavy(statement):
+    code = f"{statement}\nimport sys; print(*sys.modules, file=sys.stderr)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    loaded = set(done.stderr.split())
+    assert not loaded & set(HEAVY)
+
+
+def test_help_names_every_command_and_teaches_by_example():
+    text = maskedge("--help").stdout
+    for command in ("run", "demo", "check", "detect", "listen"):
+        assert command in text
+        own = maskedge(command, "--help").stdout
+        assert "Examples:" in own
+        assert own.startswith(f"Usage: maskedge {command} ")
+
+
+def test_an_unknown_command_is_a_usage_error_with_the_nearest_name():
+    done = maskedge("detct", "x")
+    assert done.returncode == 64
+    assert "Did you mean 'detect'?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_option_is_a_usage_error():
+    done = maskedge("run", "--sorce", "x")
+    assert done.returncode == 64
+    assert "--source" in done.stderr
+
+
+def test_a_wrong_configuration_exits_78_with_one_line_per_mistake(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("camera:\n  fsp: 10\n  width: wide\n")
+    for command in ("run", "check"):
+        done = maskedge(command, "--config", str(path))
+        assert done.returncode == 78
+        lines = done.stderr.splitlines()
+        assert len(lines) == 2
+        assert lines[0] == f"maskedge: {path}:2: camera.fsp: unknown key; did you mean `fps`?"
+        assert lines[1].startswith(f"maskedge: {path}:3: camera.width: expected an integer")
+
+
+def test_a_configuration_that_is_not_there_exits_78():
+    done = maskedge("check", "--config", "/nonexistent.yaml")
+    assert done.returncode == 78
+    assert "can't read the configuration" in done.stderr
