@@ -224,7 +224,7 @@ class SceneCamera:
         if self._start is None:
             raise CameraError("scene: not open")
         at = self._number * self._period
-        if at > self.duration:
+        if at > self.duration + self._period / 1000:
             raise EndOfStream("scene: over")
         if self._realtime:
             self._sleep(max(0.0, self._start + at - self._clock()))

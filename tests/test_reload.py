@@ -1,7 +1,5 @@
 """A change of the file is noticed once, whatever way the editor writes."""
 
-import os
-
 import pytest
 
 from maskedge.reload import SETTLE, FileWatch
@@ -21,7 +19,7 @@ def in_place(path, text):
 def by_rename(path, text):
     new = path.with_name(".config.yaml.swp")
     new.write_text(text)
-    os.replace(new, path)
+    new.replace(path)
 
 
 def by_delete_and_create(path, text):

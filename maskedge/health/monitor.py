@@ -1,0 +1,192 @@
+"""Looks after everything once a second and publishes ``state`` and ``health``.
+
+What changes slowly (temperature, clock, faults) is asked here and nowhere else, so the frame loop
+stays free of it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from maskedge import events
+from maskedge.health import report, soc
+from maskedge.health.faults import FaultBoard, Situation
+from maskedge.health.metrics import Metrics
+from maskedge.people.compliance import Compliance
+
+if TYPE_CHECKING:
+    from maskedge.camera.guard import CameraStatus
+    from maskedge.config import Config
+    from maskedge.delivery.mqtt import PublisherStatus
+    from maskedge.delivery.outbox import OutboxStatus
+    from maskedge.pipeline import FrameResult
+
+EVERY = 1.0
+"""Seconds between two looks."""
+SPEED_WINDOW = 10.0
+"""Seconds over which frames per second and dropped frames are measured."""
+STARTING = 5.0
+"""Seconds after the start in which a broker that isn't connected yet is no fault."""
+
+
+class Publishes(Protocol):
+    """What the monitor needs of the publisher."""
+
+    def publish_state(self, payload: events.StatePayload) -> None:
+        """Retained ``state``; the newest wins."""
+
+    def publish_health(self, payload: events.HealthPayload) -> None:
+        """Retained ``health``; the newest wins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the parts say of themselves at one moment."""
+
+    camera: CameraStatus
+    broker: PublisherStatus
+    outbox: OutboxStatus
+    backend: dict[str, str]
+    models: dict[str, str]
+    accelerator_fault: str | None
+    scene: frozenset[str]
+    config_error: str | None
+
+
+class Monitor:
+    """Owned by the daemon's loop; not thread-safe but for :attr:`metrics`."""
+
+    def __init__(self, config: Config, publisher: Publishes, started: float) -> None:
+        """Watch from ``started`` (monotonic seconds) on."""
+        self.metrics = Metrics()
+        self._publisher = publisher
+        self._clock = events.WallClock()
+        self._board = FaultBoard(self._moment)
+        self._started = started
+        self._began = self._moment(started)
+        self._next_look = started
+        self._next_message = started
+        self._labels: tuple[str, ...] = ()
+        self._speed: deque[tuple[float, int, int]] = deque()
+        self._compliance = Compliance(config.publish.compliance_window)
+        self.reconfigure(config, publisher)
+
+    def reconfigure(self, config: Config, publisher: Publishes) -> None:
+        """Take a new configuration; counters and faults stay."""
+        self._config = config
+        self._publisher = publisher
+        self._compliance.window = config.publish.compliance_window
+        self._who = report.Identity(config.device, config.name, self._began)
+        self._next_message = self._next_look
+
+    def frame(self, result: FrameResult, seconds: float, now: float) -> None:
+        """Note a frame that crossed the pipeline in ``seconds``."""
+        metrics = self.metrics
+        metrics.count("frames")
+        metrics.count("frames_looked", int(result.looked))
+        metrics.count("faces", len(result.faces))
+        metrics.count("faces_classified", result.classified)
+        for decision in result.decisions:
+            metrics.count(f"violations_{decision.type}")
+        if result.looked:
+            metrics.observe({**result.timings, "frame": seconds})
+        self._compliance.note(((p.track_id, p.label) for p in result.persons), now)
+        labels = tuple(sorted(person.label for person in result.persons))
+        if labels != self._labels:
+            self._labels = labels
+            self._publish_state(now)
+
+    def look(self, parts: Parts, now: float, *, force: bool = False) -> None:
+        """Once a second: faults; when they change or the interval is over: messages."""
+        if now < self._next_look and not force:
+            return
+        self._next_look = now + EVERY
+        processed = self.metrics.counters().get("frames", 0)
+        self._speed.append((now, processed, parts.camera.dropped))
+        while now - self._speed[0][0] > SPEED_WINDOW:
+            self._speed.popleft()
+        situation = self._situation(parts, now)
+        changed = self._board.update(situation, now)
+        if changed or force or now >= self._next_message:
+            self._next_message = now + self._config.publish.interval
+            vitals = self._vitals(parts, situation)
+            self._publisher.publish_health(
+                report.health(self._who, self._board, vitals, self.metrics, self._moment(now))
+            )
+            self._publish_state(now)
+
+    def camera_reported_lost_since(self) -> float | None:
+        """Since when a published fault says that the camera is lost; None: it isn't."""
+        raised = self._board.raised.get("camera_lost")
+        return None if raised is None else raised.since
+
+    def _publish_state(self, now: float) -> None:
+        self._publisher.publish_state(
+            report.state(
+                self._who,
+                self._labels,
+                self._compliance.share(now),
+                self._compliance.window,
+                self._moment(now),
+            )
+        )
+
+    def _situation(self, parts: Parts, now: float) -> Situation:
+        broker = parts.broker
+        starting = now - self._started < STARTING and broker.last_error is None
+        return Situation(
+            camera_error=self._camera_error(parts.camera),
+            scene=parts.scene,
+            accelerator_fault=parts.accelerator_fault,
+            broker_error=None
+            if starting or (broker.connected and broker.last_error is None)
+            else broker.last_error or f"no answer yet from {self._config.mqtt.host}",
+            outbox_error=parts.outbox.error,
+            outbox_note=parts.outbox.recovered,
+            outbox_dropped=parts.outbox.dropped,
+            config_error=parts.config_error,
+            throttled=soc.throttling(),
+            clock_synced=events.clock_synced(),
+            behind=self._behind(),
+        )
+
+    def _camera_error(self, camera: CameraStatus) -> str | None:
+        if camera.state != "lost":
+            return None
+        return camera.error or "no frames"
+
+    def _behind(self) -> float:
+        _, processed, dropped = self._speed[0]
+        _, processed_now, dropped_now = self._speed[-1]
+        lost = dropped_now - dropped
+        total = processed_now - processed + lost
+        return lost / total if total > 0 else 0.0
+
+    def _fps(self) -> float:
+        since, before, _ = self._speed[0]
+        now, processed, _ = self._speed[-1]
+        return (processed - before) / (now - since) if now > since else 0.0
+
+    def _vitals(self, parts: Parts, situation: Situation) -> report.Vitals:
+        temperature = soc.temperature()
+        camera = asdict(parts.camera)
+        camera["source"] = camera.pop("name")
+        camera["since"] = self._moment(parts.camera.since)
+        return report.Vitals(
+            camera=camera,
+            backend=parts.backend,
+            models=parts.models,
+            fps=self._fps(),
+            outbox_pending=parts.outbox.pending,
+            outbox_oldest=parts.outbox.oldest,
+            temperature=temperature,
+            throttled=None if temperature is None else situation.throttled is not None,
+            clock_synced=situation.clock_synced,
+        )
+
+    def _moment(self, monotonic: float) -> str:
+        return events.rfc3339(monotonic + self._clock.offset())
+
+
