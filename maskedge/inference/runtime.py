@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-import tempfile
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,11 +22,14 @@ CANDIDATES = (
 )
 CURE = "install one: pip install 'ai-edge-litert>=2'"
 # The last tflite-runtime admits numpy 2 in its metadata and then fails in Interpreter().
-NUMPY_CURE = f"{CURE}, or pip install 'numpy<2' 'opencv-python-headless<4.12'"
+NUMPY_CURE = (
+    "pip install 'ai-edge-litert>=2', or for this one "
+    "pip install 'numpy<2' 'opencv-python-headless<4.12'"
+)
 CHATTER = (b"INFO:", b"VERBOSE:")
 """What TFLite's own logger begins its harmless lines with; it can't be told to be silent."""
 
-_stderr_lock = threading.Lock()
+_stderr_lock = threading.RLock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +99,10 @@ def _numpy_version() -> str:
 def quiet_stderr() -> Iterator[None]:
     """Keep the interpreter's chatter out of stderr, and let everything else through.
 
-    The native code writes to file descriptor 2 itself, so the descriptor is turned to a temporary
-    file meanwhile; lines that other threads wrote there, and real messages, follow afterwards.
+    The native code writes to file descriptor 2 itself, so the descriptor is turned to memory
+    meanwhile; lines that other threads wrote there, and real messages, follow afterwards.
     """
-    with _stderr_lock, tempfile.TemporaryFile() as held:
+    with _stderr_lock, open(os.memfd_create("stderr"), "w+b") as held:  # noqa: PTH123 - in memory
         try:
             real = os.dup(2)
         except OSError:  # stderr is closed: nothing can be disturbed

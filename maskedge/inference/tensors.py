@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import mmap
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -100,3 +103,34 @@ class InputWriter:
             np.bitwise_xor(picture, 0x80, out=target[0].view(np.uint8))
         else:
             np.take(self._table, picture, out=target[0], mode="clip")
+
+
+class SharedTensors:
+    """A network's picture and outputs in memory that two processes map.
+
+    Attributes:
+        picture: uint8 (height, width, 3).
+        outputs: one array per output, as stored.
+    """
+
+    ALIGNMENT = 64
+
+    def __init__(
+        self, descriptor: int, input_spec: TensorSpec, output_specs: tuple[TensorSpec, ...]
+    ) -> None:
+        """Map the memory behind a file descriptor, growing it to the size that is needed."""
+        wanted = [(input_spec.shape[1:], "uint8"), *((s.shape, s.dtype) for s in output_specs)]
+        offsets, size = [], 0
+        for shape, dtype in wanted:
+            offsets.append(size)
+            size += math.prod(shape) * np.dtype(dtype).itemsize
+            size += -size % self.ALIGNMENT
+        if os.fstat(descriptor).st_size < size:
+            os.ftruncate(descriptor, size)
+        memory = mmap.mmap(descriptor, size)
+        arrays = [
+            np.ndarray(shape, dtype, memory, offset)
+            for (shape, dtype), offset in zip(wanted, offsets, strict=True)
+        ]
+        self.picture: NDArray[np.uint8] = arrays[0]
+        self.outputs: tuple[NDArray[np.generic], ...] = tuple(arrays[1:])

@@ -1,4 +1,4 @@
-"""A network on the CPU, run in this process."""
+"""A network run by a TFLite interpreter in this process."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from maskedge.errors import ModelError
-from maskedge.inference.runtime import Runtime, find_runtime
+from maskedge.inference.runtime import find_runtime
 from maskedge.inference.tensors import InputWriter, check_input, spec_of
-from maskedge.modelfile import ModelFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,8 +18,8 @@ if TYPE_CHECKING:
     from maskedge.inference.network import TensorSpec
 
 
-class CpuNetwork:
-    """LiteRT's or tflite-runtime's interpreter behind the port.
+class InterpreterNetwork:
+    """An interpreter with its tensors allocated, behind the port.
 
     The picture is written straight into the input tensor and outputs are copied to buffers that
     are made once: a view of the interpreter's own memory that a caller still holds would make
@@ -38,25 +37,6 @@ class CpuNetwork:
         self._outputs = tuple(interpreter.tensor(d["index"]) for d in outputs)
         self._results = tuple(np.zeros(s.shape, s.dtype) for s in self.output_specs)
         self._writer = InputWriter(self.input_spec)
-        self._where = where
-
-    @classmethod
-    def open(cls, path: Path, *, threads: int = 1, **extra: Any) -> CpuNetwork:
-        """Load a file.
-
-        Args:
-            path: a ``.tflite`` file; if a JSON lies beside it, its SHA-256 is checked.
-            threads: CPU threads.
-            extra: further arguments of ``Interpreter``, e.g. ``experimental_op_resolver_type``.
-
-        Raises:
-            ModelError: see :func:`maskedge.inference.open_interpreter`.
-            AcceleratorError: no interpreter works here.
-        """
-        ModelFile.load(path)
-        return cls(
-            load_checked(find_runtime(), path, threads, **extra), find_runtime().name, str(path)
-        )
 
     def invoke(self, picture: NDArray[np.uint8]) -> tuple[NDArray[np.generic], ...]:
         """Run once; see :class:`maskedge.inference.network.Network`."""
@@ -72,20 +52,33 @@ class CpuNetwork:
         self._input = self._interpreter = None
 
 
-def load_checked(runtime: Runtime, path: Path, threads: int, **extra: Any) -> Any:
-    """An interpreter of the file, with the runtime's refusals turned into one sentence.
+def load_cpu(path: Path, device: str | None = None, threads: int = 1) -> InterpreterNetwork:
+    """Load a file on the CPU: the runner of :mod:`maskedge.inference.worker` for a trial load.
+
+    Args:
+        path: a ``.tflite`` file.
+        device: no meaning here; every runner takes it.
+        threads: CPU threads.
 
     Raises:
-        ModelError: the file can't be read or the runtime refuses it.
+        ModelError: the file can't be read, the runtime refuses it, or it takes no picture.
+        AcceleratorError: no interpreter works here.
     """
+    del device
+    runtime = find_runtime()
     try:
         # As bytes, not by path: the runtime would map the file, and a card that fails to read
         # a page, or an update that truncates the file, would kill the process with SIGBUS.
-        return runtime.load(path.read_bytes(), threads, **extra)
+        interpreter = runtime.load(path.read_bytes(), threads)
     except OSError as error:
         raise ModelError(f"{path}: can't read the network: {error.strerror}") from error
     except (ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split()) or "unknown reason"
         raise ModelError(
-            f"{path}: the interpreter refuses it: {reason}; install it again"
+            f"{path}: the interpreter refuses it ({one_line(error)}); install it again"
         ) from error
+    return InterpreterNetwork(interpreter, runtime.name, str(path))
+
+
+def one_line(error: BaseException) -> str:
+    """What an interpreter's exception says, without its line breaks."""
+    return " ".join(str(error).split()) or type(error).__name__
