@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from maskedge.commands.options import config_options, load_config
+from maskedge.commands.options import config_options, load_config, source_option
 from maskedge.errors import EX_OK
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ Opens no camera and connects to no broker. Exit codes: 0 all is well,
 
 @click.command(name="check", epilog=EPILOG)
 @click.option("--json", "as_json", is_flag=True, help="The findings as one JSON object.")
+@source_option
 @config_options
 def command(
     as_json: bool, config_path: Path | None, source: str | None, overrides: tuple[str, ...]
@@ -45,9 +46,9 @@ def command(
 
 
 def _findings(loaded: LoadedConfig) -> dict[str, Any]:
+    from maskedge import paths
     from maskedge.camera.sources import describe_source
-    from maskedge.delivery.outbox import default_path
-    from maskedge.delivery.secrets import mqtt_password
+    from maskedge.delivery import credentials
     from maskedge.modelfile import models_dir
     from maskedge.vision.faces import open_detector
     from maskedge.vision.masks import open_classifier
@@ -56,7 +57,8 @@ def _findings(loaded: LoadedConfig) -> dict[str, Any]:
     detector = open_detector(config.detector, config.inference, models_dir())
     classifier = open_classifier(config.classifier, config.inference, models_dir())
     user = config.mqtt.username or "anonymous"
-    secret = "with a password" if mqtt_password(config.mqtt) else "without a password"
+    secret = "with a password" if credentials.password(config.mqtt) else "without a password"
+    credentials.tls_context(config.mqtt.tls)
     scheme = "mqtts" if config.mqtt.tls.enabled else "mqtt"
     return {
         "configuration": str(loaded.path or "built-in defaults"),
@@ -68,5 +70,5 @@ def _findings(loaded: LoadedConfig) -> dict[str, Any]:
         "broker": f"{scheme}://{config.mqtt.host}:{config.mqtt.effective_port}, "
         f"MQTT {config.mqtt.version}, {user} {secret}",
         "topics": f"{config.topic_root}/…",
-        "outbox": str(config.outbox.path or default_path()),
+        "outbox": str(paths.outbox_path(config)),
     }

@@ -50,12 +50,9 @@ def command(
     as_json: bool,
     out: Path | None,
     config_path: Path | None,
-    source: str | None,
     overrides: tuple[str, ...],
 ) -> int:
     """Find and judge the faces in pictures, folders of pictures, and videos."""
-    if source is not None:
-        raise click.UsageError("detect reads the PATHs it is given; --source is for `run`")
     config = load_config(config_path, None, overrides).config
     files = list(_expand(paths))
 

@@ -15,31 +15,35 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound="Callable[..., Any]")
 
 
+_config = click.option(
+    "--config",
+    "config_path",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Configuration file.",
+)
+_set = click.option(
+    "--set",
+    "overrides",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help="Override a setting, e.g. verdict.min_face=40. May be repeated.",
+)
+_source = click.option(
+    "--source",
+    metavar="SOURCE",
+    help="Camera: auto, picamera, /dev/video0, rtsp://…, a video, picture or folder.",
+)
+
+
 def config_options(function: F) -> F:
-    """Add ``--config``, ``--source`` and ``--set``."""
-    for option in (
-        click.option(
-            "--set",
-            "overrides",
-            metavar="KEY=VALUE",
-            multiple=True,
-            help="Override a setting, e.g. verdict.min_face=40. May be repeated.",
-        ),
-        click.option(
-            "--source",
-            metavar="SOURCE",
-            help="Camera: auto, picamera, /dev/video0, rtsp://…, a video, picture or folder.",
-        ),
-        click.option(
-            "--config",
-            "config_path",
-            metavar="FILE",
-            type=click.Path(path_type=Path),
-            help="Configuration file.",
-        ),
-    ):
-        function = option(function)
-    return function
+    """Add ``--config`` and ``--set``."""
+    return _config(_set(function))
+
+
+def source_option(function: F) -> F:
+    """Add ``--source``."""
+    return _source(function)
 
 
 def verbosity_options(function: F) -> F:

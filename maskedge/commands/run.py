@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from maskedge.commands.options import config_options, load_config, verbosity, verbosity_options
+from maskedge.commands.options import (
+    config_options,
+    load_config,
+    source_option,
+    verbosity,
+    verbosity_options,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +30,7 @@ SIGTERM ends it cleanly, SIGHUP (or a change of the file) reloads the configurat
 
 
 @click.command(name="run", epilog=EPILOG)
+@source_option
 @config_options
 @verbosity_options
 def command(
