@@ -57,7 +57,7 @@ def portrait() -> NDArray[np.uint8]:
         raise UsageError(
             "the scene needs scikit-image's portrait: pip install 'maskedge[demo]'"
         ) from error
-    picture: NDArray[np.uint8] = data.astronaut()
+    picture: NDArray[np.uint8] = data.astronaut()  # type: ignore[no-untyped-call]
     return picture
 
 
@@ -76,11 +76,12 @@ def _silhouette() -> NDArray[np.float32]:
     cv2.ellipse(trimap, (390, 438), (105, 84), 0, 0, 360, cv2.GC_FGD, -1)
     cv2.fillPoly(trimap, [sure.astype(np.int32)], cv2.GC_FGD)
     cv2.setRNGSeed(1)
-    cv2.grabCut(
-        picture, trimap, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK
-    )
+    model = np.zeros((1, 65))
+    whole = (0, 0, *picture.shape[1::-1])
+    cv2.grabCut(picture, trimap, whole, model, model.copy(), 3, cv2.GC_INIT_WITH_MASK)
     opaque = ((trimap == cv2.GC_FGD) | (trimap == cv2.GC_PR_FGD)).astype(np.float32)
-    return cv2.GaussianBlur(opaque, (7, 7), 0)[..., None].astype(np.float32)
+    soft: NDArray[np.float32] = cv2.GaussianBlur(opaque, (7, 7), 0)[..., None].astype(np.float32)
+    return soft
 
 
 def wear(wearing: Wearing) -> NDArray[np.uint8]:
