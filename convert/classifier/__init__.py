@@ -1,0 +1,1 @@
+"""The mask classifier: crops with landmarks, drawn masks, augmentation, networks, training."""

@@ -1,0 +1,118 @@
+"""Which faces train and which validate, and the batches that training sees."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import keras
+import numpy as np
+
+from convert.classifier.augment import augment
+from convert.classifier.data import INCORRECT, WITH, WITHOUT, stable_share
+from convert.classifier.drawn import draw_mask
+from maskedge.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from convert.classifier.data import CropStore
+    from convert.classifier.recipe import Recipe
+
+STREAMS = {
+    "with": 0.22,
+    "covered": 0.06,
+    "folder_with": 0.03,
+    "drawn_right": 0.07,
+    "without": 0.16,
+    "face": 0.09,
+    "not_covered": 0.10,
+    "folder_bare": 0.03,
+    "incorrect": 0.14,
+    "drawn_wrong": 0.10,
+}
+"""How a batch is mixed: classes alike, sources by how much they resemble a camera at a door."""
+
+DRAWN_ON = ("without", "face", "folder_bare")
+BITS = np.array([WITH, WITHOUT, INCORRECT], np.uint8)
+
+
+def split(store: CropStore, held_out: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Indices for training and for validation; no group of near-duplicates is in both.
+
+    Besides what the data calls validation, ``held_out`` of the groups with an exact label are
+    held out: validation sets are short of masks worn wrong.
+    """
+    records = store.records
+    exact = np.isin(records["kind"], ["with", "without", "incorrect"])
+    drawn = np.array([stable_share(str(name)) < held_out for name in records["name"]])
+    groups = np.unique(records["group"][records["validation"] | (exact & drawn)])
+    shared = np.isin(records["group"], groups)
+    validation = shared & exact & (records["validation"] | drawn)
+    return np.flatnonzero(~shared), np.flatnonzero(validation)
+
+
+def targets(allowed: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Bit masks (N,) as multi-hot rows (N, 3)."""
+    return ((allowed[:, None] & BITS) > 0).astype(np.float32)
+
+
+class Batches(keras.utils.PyDataset):  # type: ignore[misc]
+    """Augmented batches, drawn anew in every epoch; the same again for the same seed and epoch."""
+
+    def __init__(
+        self,
+        store: CropStore,
+        indices: NDArray[np.int64],
+        recipe: Recipe,
+        steps: int,
+        epoch: int = 0,
+    ) -> None:
+        super().__init__(workers=1, max_queue_size=12)
+        self._store, self._recipe, self._steps, self._epoch = store, recipe, steps, epoch
+        records = store.records[indices]
+        can_draw = (
+            np.isin(records["kind"], DRAWN_ON)
+            & (records["landmark_score"] > 0.75)
+            & (records["face"] >= 40)
+        )
+        sure = (records["kind"] != "face") | (records["landmark_score"] > 0.6)
+        pools = {
+            name: indices[can_draw]
+            if name.startswith("drawn")
+            else indices[(records["kind"] == name) & sure]
+            for name in STREAMS
+        }
+        self._pools = {name: pool for name, pool in pools.items() if len(pool)}
+        if not self._pools:
+            raise InputError("no training faces: every class of the data is empty")
+        weights = np.array([STREAMS[name] for name in self._pools])
+        self._weights = weights / weights.sum()
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Crops (batch, size, size, 3), 0..255 RGB, and the classes allowed (batch, 3)."""
+        recipe = self._recipe
+        rng = np.random.default_rng((recipe.seed, self._epoch, index))
+        names = rng.choice(list(self._pools), recipe.batch, p=self._weights)
+        crops = np.empty((recipe.batch, recipe.size, recipe.size, 3), np.float32)
+        allowed = np.empty(recipe.batch, np.uint8)
+        for i, name in enumerate(names):
+            crops[i], allowed[i] = self._one(rng, str(name))
+        return crops, targets(allowed)
+
+    def _one(self, rng: np.random.Generator, name: str) -> tuple[NDArray[np.uint8], int]:
+        index = int(rng.choice(self._pools[name]))
+        record, square = self._store.records[index], self._store.square(index)
+        allowed = int(record["allowed"])
+        if name.startswith("drawn"):
+            right = name == "drawn_right"
+            drawn = draw_mask(rng, square, record["landmarks"], worn_right=right)
+            if drawn is not None:
+                square, allowed = drawn, WITH if right else INCORRECT
+        return augment(rng, square, self._recipe.size, self._recipe.padding), allowed
+
+    def on_epoch_end(self) -> None:
+        """Go on to other randomness."""
+        self._epoch += 1

@@ -1,0 +1,273 @@
+"""Training crops: every labelled face cut out once, with landmarks, groups and allowed labels.
+
+A *store* keeps, for each face, a square of twice the box's longer edge (room for jitter, rotation
+and drawn masks) at its own resolution, at most :data:`STORED_SIDE` pixels, in one flat file that
+workers map into memory. What a label means is a bit mask of classes: "not covered" allows both
+``without_mask`` and ``incorrect_mask``, and the loss takes that as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from convert.coco import read_coco
+from maskedge.geometry import Box
+from maskedge.vision.masks import square_crop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    Pixels = NDArray[Any]
+    """A picture, uint8 (height, width, channels): OpenCV's own stubs promise less than that."""
+
+WITH, WITHOUT, INCORRECT = 1, 2, 4
+"""Bits of allowed classes, in the order of ``maskedge.vision.base.LABELS``."""
+
+STORED_SIDE = 192
+STORED_PADDING = 0.5
+"""The stored square is (1 + 2 * 0.5) times the box's longer edge."""
+FACE_OF_STORED = 1 / (1 + 2 * STORED_PADDING)
+
+RECORD = np.dtype(
+    [
+        ("offset", np.int64),
+        ("side", np.int32),
+        ("allowed", np.uint8),
+        ("kind", "U12"),
+        ("source", "U48"),
+        ("group", np.int64),
+        ("face", np.float32),
+        ("landmarks", np.float32, (5, 2)),
+        ("landmark_score", np.float32),
+        ("validation", np.bool_),
+        ("name", "U64"),
+    ]
+)
+"""One face: ``face`` is the box's longer edge in the picture; landmarks (right eye, left eye, nose,
+right and left mouth corner; YuNet's order) are relative to the stored square, NaN when unknown."""
+
+
+class Sample(NamedTuple):
+    """One labelled face of a picture, before it is cut out.
+
+    ``box`` is None where the picture shows one face: the face finder then says where it is, and
+    without one (or for tight crops, ``margin`` > 0) it is the middle less that margin.
+    """
+
+    picture: Path
+    box: Box | None
+    allowed: int
+    kind: str
+    source: str
+    validation: bool
+    margin: float = 0.0
+
+
+def picture_hash(pixels: Pixels) -> int:
+    """64-bit difference hash (Krawetz): equal or near for the same picture shrunk or re-encoded."""
+    grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
+    small = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA).astype(np.int16)
+    bits = (small[:, 1:] > small[:, :-1]).ravel()
+    return int(np.packbits(bits).view(">u8")[0])
+
+
+def near_groups(hashes: NDArray[np.uint64], distance: int = 6) -> NDArray[np.int64]:
+    """Number the groups of pictures whose hashes differ in at most ``distance`` bits (transitive).
+
+    Two hashes that differ in at most seven bits have one of their eight bytes in common
+    (pigeonhole), so only such pairs are compared.
+
+    Args:
+        hashes: uint64 (N,).
+        distance: at most 7.
+
+    Returns:
+        int64 (N,): the smallest index of each one's group.
+    """
+    parent = np.arange(len(hashes))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = int(parent[i])
+        return i
+
+    for byte in range(8):
+        keys = (hashes >> np.uint64(8 * byte)) & np.uint64(255)
+        for key in range(256):
+            members = np.flatnonzero(keys == key)
+            for position, i in enumerate(members[:-1]):
+                others = members[position + 1 :]
+                near = np.bitwise_count(hashes[i] ^ hashes[others]) <= distance
+                for j in others[near]:
+                    a, b = root(int(i)), root(int(j))
+                    if a != b:
+                        parent[max(a, b)] = min(a, b)
+    return np.array([root(i) for i in range(len(hashes))], np.int64)
+
+
+class FaceFinder:
+    """Boxes and five-point landmarks by YuNet (Wu et al., 2023), from OpenCV's ONNX file."""
+
+    def __init__(self, model: Path) -> None:
+        self._net = cv2.FaceDetectorYN.create(str(model), "", (STORED_SIDE, STORED_SIDE), 0.5)
+
+    def _detect(self, pixels: Pixels) -> NDArray[np.float32]:
+        self._net.setInputSize((pixels.shape[1], pixels.shape[0]))
+        found: Any = self._net.detect(pixels)[1]  # None where there is no face
+        return np.zeros((0, 15), np.float32) if found is None else np.asarray(found, np.float32)
+
+    def landmarks(self, square: Pixels) -> tuple[NDArray[np.float32], float]:
+        """Landmarks of the face in the middle of a stored square (BGR).
+
+        Returns:
+            float32 (5, 2) relative to the square, and the score; NaN and 0 when no face is found
+            whose middle and size fit.
+        """
+        scaled = cv2.resize(square, (STORED_SIDE, STORED_SIDE), interpolation=cv2.INTER_LINEAR)
+        best, score = np.full((5, 2), np.nan, np.float32), 0.0
+        for face in self._detect(scaled):
+            x, y, width, height = face[:4] / STORED_SIDE
+            off_centre = max(abs(x + width / 2 - 0.5), abs(y + height / 2 - 0.5))
+            ratio = max(width, height) / FACE_OF_STORED
+            if off_centre < 0.15 and 0.6 < ratio < 1.6 and face[14] > score:
+                best = (face[4:14].reshape(5, 2) / STORED_SIDE).astype(np.float32)
+                score = float(face[14])
+        return best, score
+
+    def main_face(self, pixels: Pixels) -> Box | None:
+        """The largest face of a picture, searched with room around it; None without one."""
+        room = max(pixels.shape[:2]) // 4
+        wide = cv2.copyMakeBorder(pixels, room, room, room, room, cv2.BORDER_REPLICATE)
+        faces = self._detect(wide)
+        if not len(faces):
+            return None
+        x, y, width, height = faces[np.argmax(faces[:, 2] * faces[:, 3]), :4]
+        return Box(x - room, y - room, x + width - room, y + height - room)
+
+
+@dataclass(frozen=True)
+class CropStore:
+    """Cut-out faces: ``records`` (:data:`RECORD`) and their pixels, BGR, in one flat buffer."""
+
+    records: NDArray[np.void]
+    pixels: Pixels
+
+    def square(self, index: int) -> Pixels:
+        """The stored square of a record, BGR uint8 (side, side, 3), read-only."""
+        record = self.records[index]
+        start, side = int(record["offset"]), int(record["side"])
+        return self.pixels[start : start + side * side * 3].reshape(side, side, 3)
+
+    @classmethod
+    def load(cls, folder: Path) -> CropStore:
+        """Map a store that :func:`build_store` wrote."""
+        records = np.load(folder / "records.npy")
+        return cls(records, np.memmap(folder / "pixels.bin", np.uint8, mode="r"))
+
+
+def stable_share(text: str) -> float:
+    """A number in 0..1 that depends on nothing but the text: for splits that never move."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
+
+
+COCO_LABELS = {
+    "with_mask": (WITH, "with"),
+    "without_mask": (WITHOUT, "without"),
+    "mask_weared_incorrect": (INCORRECT, "incorrect"),
+    "incorrect_mask": (INCORRECT, "incorrect"),
+    "face": (WITHOUT, "face"),
+}
+"""Allowed classes and kind by category. "face" says nothing of masks, but the public sets that use
+it are older than 2020: such faces are taken as bare, and never for validation."""
+
+
+def coco_samples(coco: Path, images: Path, *, validation: bool) -> Iterator[Sample]:
+    """Faces of a COCO file that say something about masks."""
+    for picture in read_coco(coco, images):
+        for face in picture.faces:
+            bits, kind = COCO_LABELS[face.label]
+            if face.ignored or (kind == "face" and validation):
+                continue
+            source = picture.source or coco.stem
+            yield Sample(picture.path, face.box, bits, kind, source, validation)
+
+
+def folder_samples(
+    folder: Path, allowed: int, kind: str, *, margin: float = 0.0, validation: bool = False
+) -> Iterator[Sample]:
+    """Pictures of one face each; see :class:`Sample` for ``margin``."""
+    source = f"{folder.parent.name}/{folder.name}"
+    for path in sorted(folder.glob("*.jpg")):
+        yield Sample(path, None, allowed, kind, source, validation, margin)
+
+
+def _resolve(sample: Sample, pixels: Pixels, finder: FaceFinder | None) -> Box | None:
+    if sample.box is not None:
+        return sample.box
+    if finder is not None and not sample.margin:
+        return finder.main_face(pixels)
+    height, width = pixels.shape[:2]
+    side = max(height, width) * (1 - 2 * sample.margin)
+    return Box((width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2)
+
+
+def build_store(
+    samples: list[Sample],
+    folder: Path,
+    finder: FaceFinder | None,
+    *,
+    smallest: float = 12.0,
+    progress: Callable[[list[Sample]], list[Sample]] = list,
+) -> CropStore:
+    """Cut every sample out, hash its picture, and write the store.
+
+    Args:
+        samples: faces, those of one picture one after another.
+        folder: written to.
+        finder: finds landmarks, and faces where a sample has no box; None: neither.
+        smallest: shorter faces (longer edge, pixels) are left out.
+        progress: wraps the list in a progress bar.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    records = np.zeros(len(samples), RECORD)
+    hashes = np.zeros(len(samples), np.uint64)
+    count, offset = 0, 0
+    path: Path | None = None
+    pixels: Pixels | None = None
+    digest = 0
+    with (folder / "pixels.bin").open("wb") as out:
+        for sample in progress(samples):
+            if sample.picture != path:
+                path, pixels = sample.picture, cv2.imread(str(sample.picture))
+                digest = picture_hash(pixels) if pixels is not None else 0
+            if pixels is None:
+                continue
+            box = _resolve(sample, pixels, finder)
+            if box is None or box.size < smallest:
+                continue
+            side = min(STORED_SIDE, round(box.size / FACE_OF_STORED))
+            square = square_crop(pixels, box, side, STORED_PADDING)
+            points, score = finder.landmarks(square) if finder else (np.float32(np.nan), 0.0)
+            out.write(square.tobytes())
+            record = records[count]
+            record["offset"], record["side"], record["allowed"] = offset, side, sample.allowed
+            record["kind"], record["source"], record["face"] = sample.kind, sample.source, box.size
+            record["landmarks"], record["landmark_score"] = points, score
+            record["validation"], record["name"] = sample.validation, sample.picture.name
+            hashes[count] = digest
+            offset += square.size
+            count += 1
+    records = records[:count]
+    records["group"] = near_groups(hashes[:count])
+    np.save(folder / "records.npy", records)
+    return CropStore.load(folder)

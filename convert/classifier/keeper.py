@@ -1,0 +1,180 @@
+"""What happens beside the training steps: learning rate, weight average, scoring, checkpoints."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+import cv2
+import keras
+import numpy as np
+
+from convert.classifier.augment import plain
+from convert.classifier.batches import targets
+from maskedge.vision.base import LABELS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from convert.classifier.data import CropStore, Pixels
+    from convert.classifier.recipe import Recipe
+
+
+SMALL = 28.0
+"""Face size, pixels, at which validation is repeated: a face at a door, seen by a wide lens."""
+
+
+def shrunk(square: Pixels, face: float) -> Pixels:
+    """A stored square as it would be if its face were at most ``face`` pixels."""
+    side = min(square.shape[0], round(2 * face))
+    return cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA)
+
+
+class Validation:
+    """Figures over validation crops, as they are and with faces shrunk to :data:`SMALL` pixels.
+
+    Every second face of the two frequent classes is enough to choose an epoch by.
+    """
+
+    def __init__(self, store: CropStore, indices: NDArray[np.int64], recipe: Recipe) -> None:
+        often = targets(store.records["allowed"][indices]).argmax(1) != LABELS.index(
+            "incorrect_mask"
+        )
+        indices = indices[~often | (np.cumsum(often) % 2 == 0)]
+        records = store.records[indices]
+        self.labels = targets(records["allowed"]).argmax(1)
+        self.parts = {
+            "own": records["validation"].astype(bool),
+            "held": ~records["validation"].astype(bool),
+        }
+        squares = [store.square(int(i)) for i in indices]
+        size, padding = recipe.size, recipe.padding
+        self.crops = np.stack([plain(s, size, padding) for s in squares])
+        self.small = np.stack([plain(shrunk(s, SMALL), size, padding) for s in squares])
+
+    def figures(self, model: Any) -> dict[str, float]:
+        """Recall by class and part, balanced accuracy (``score``), incorrect called with_mask."""
+        result: dict[str, float] = {}
+        scores = []
+        for name, crops in (("", self.crops), ("small_", self.small)):
+            called = predict(model, crops).argmax(1)
+            for part, member in self.parts.items():
+                for c, label in enumerate(LABELS):
+                    chosen = member & (self.labels == c)
+                    if chosen.any():
+                        result[f"{name}{part}_{label}"] = float((called[chosen] == c).mean())
+            wrong = self.labels == LABELS.index("incorrect_mask")
+            result[f"{name}incorrect_as_with"] = (
+                float((called[wrong] == 0).mean()) if wrong.any() else 0.0
+            )
+            recalls = [(called[self.labels == c] == c).mean() for c in np.unique(self.labels)]
+            result[f"{name}balanced"] = float(np.mean(recalls))
+            scores.append(result[f"{name}balanced"])
+        result["score"] = float(np.mean(scores))
+        return result
+
+
+def predict(model: Any, crops: Pixels, batch: int = 64) -> NDArray[np.float32]:
+    """Logits (N, 3) of crops (N, size, size, 3)."""
+    parts = [
+        np.asarray(model.predict_on_batch(crops[i : i + batch].astype(np.float32)))
+        for i in range(0, len(crops), batch)
+    ]
+    return np.concatenate(parts).astype(np.float32)
+
+
+class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
+    """Learning rate, weight average, scoring, checkpoints, early stopping, history: per run."""
+
+    EVERY = 8
+    MOMENTUM = 0.99  # per EVERY steps: about 800 steps of memory
+
+    def __init__(self, folder: Path, recipe: Recipe, validation: Validation) -> None:
+        super().__init__()
+        self._folder, self._recipe, self._validation = folder, recipe, validation
+        self._step = 0
+        self._average: list[NDArray[np.float32]] | None = None
+        self.history: list[dict[str, float]] = []
+        self._started = time.monotonic()
+
+    def resume(self) -> int:
+        """Take up the state of ``last/``; returns the number of finished epochs."""
+        state = json.loads((self._folder / "last" / "state.json").read_text(encoding="utf-8"))
+        with np.load(self._folder / "last" / "average.npz") as stored:
+            self._average = [stored[f"a{i}"] for i in range(len(stored.files))]
+        self.history, self._step = state["history"], state["step"]
+        return len(self.history)
+
+    def resumed(self, loss: Callable[[Any, Any], Any]) -> Any:
+        """The model of ``last/`` with its optimiser, compiled for this loss."""
+        file = self._folder / "last" / "model.keras"
+        return keras.models.load_model(file, custom_objects={"loss": loss})
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Warm up, then follow a cosine to zero."""
+        del batch, logs
+        recipe, step = self._recipe, self._step
+        progress = min(1.0, step / (recipe.steps * recipe.epochs))
+        rate = (
+            recipe.rate
+            * 0.5
+            * (1 + math.cos(math.pi * progress))
+            * min(1.0, (step + 1) / recipe.warm_up)
+        )
+        self.model.optimizer.learning_rate.assign(max(rate, 1e-7))
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Take the new weights into the average."""
+        del batch, logs
+        self._step += 1
+        if self._step % self.EVERY:
+            return
+        weights = self.model.get_weights()
+        if self._average is None:
+            self._average = weights
+            return
+        momentum = min(self.MOMENTUM, self._step / (self._step + 10 * self.EVERY))
+        self._average = [
+            average + (1 - momentum) * (weight - average)
+            for average, weight in zip(self._average, weights, strict=True)
+        ]
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Score the average, keep it if it is the best, write the checkpoint."""
+        current = self.model.get_weights()
+        self.model.set_weights(self._average or current)
+        figures = self._validation.figures(self.model)
+        entry = {"epoch": epoch + 1, "loss": float((logs or {}).get("loss", math.nan)), **figures}
+        entry["seconds"] = time.monotonic() - self._started
+        best = max((h["score"] for h in self.history), default=-1.0)
+        self.history.append(entry)
+        if figures["score"] >= best:
+            self.model.save(self._folder / "best.keras", include_optimizer=False)
+        self.model.save(self._folder / "final.keras", include_optimizer=False)
+        self.model.set_weights(current)
+        self._checkpoint(current)
+        click.echo(json.dumps({k: round(v, 4) for k, v in entry.items()}))
+        since_best = len(self.history) - 1 - int(np.argmax([h["score"] for h in self.history]))
+        if since_best >= self._recipe.patience:
+            self.model.stop_training = True
+
+    def _checkpoint(self, weights: list[NDArray[np.float32]]) -> None:
+        last = self._folder / "last"
+        last.mkdir(exist_ok=True)
+        self.model.save(last / "model.keras")
+        average = self._average or weights
+        named: dict[str, Any] = {f"a{i}": a for i, a in enumerate(average)}
+        np.savez(last / "average.npz", **named)
+        state = json.dumps({"history": self.history, "step": self._step})
+        part = last / "state.json.part"
+        part.write_text(state, encoding="utf-8")
+        part.replace(last / "state.json")
+        (self._folder / "history.json").write_text(
+            json.dumps(self.history, indent=1), encoding="utf-8"
+        )

@@ -1,0 +1,120 @@
+"""Figures of a classifier from its scores: confusion, recall, F1, calibration. Only numpy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from maskedge.vision.base import LABELS
+from maskedge.vision.masks import softmax
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+ECE_BINS = 15
+
+
+def confusion(truth: NDArray[np.int64], called: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Counts (classes, classes): row = truth, column = what it was called."""
+    table = np.zeros((len(LABELS), len(LABELS)), np.int64)
+    np.add.at(table, (truth, called), 1)
+    return table
+
+
+def calibration_error(truth: NDArray[np.int64], probabilities: NDArray[np.float32]) -> float:
+    """Expected calibration error of the top class in 15 equal bins (Naeini et al., 2015)."""
+    if not len(truth):
+        return float("nan")
+    confidence = probabilities.max(1)
+    right = probabilities.argmax(1) == truth
+    bins = np.minimum((confidence * ECE_BINS).astype(np.int64), ECE_BINS - 1)
+    gaps = [
+        abs(right[bins == b].mean() - confidence[bins == b].mean()) * (bins == b).mean()
+        for b in np.unique(bins)
+    ]
+    return float(np.sum(gaps))
+
+
+def log_loss(truth: NDArray[np.int64], probabilities: NDArray[np.float32]) -> float:
+    """Mean negative log-likelihood, nats."""
+    chosen = probabilities[np.arange(len(truth)), truth]
+    return float(-np.log(np.maximum(chosen, 1e-12)).mean())
+
+
+def fit_temperature(truth: NDArray[np.int64], logits: NDArray[np.float32]) -> float:
+    """The temperature of least log loss (Guo et al., 2017), searched on a log grid, 0.2 to 5."""
+    grid = np.exp(np.linspace(np.log(0.2), np.log(5.0), 323))
+    losses = [log_loss(truth, softmax(logits, float(t))) for t in grid]
+    return round(float(grid[int(np.argmin(losses))]), 3)
+
+
+def roc_auc(positive: NDArray[np.bool_], score: NDArray[np.float32]) -> float | None:
+    """Area under the ROC curve by ranks (Mann-Whitney), ties counted half; None for one class."""
+    ones, zeros = int(positive.sum()), int((~positive).sum())
+    if not ones or not zeros:
+        return None
+    _, inverse, counts = np.unique(score, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
+    return round(float((ranks[positive].sum() - ones * (ones + 1) / 2) / (ones * zeros)), 4)
+
+
+def precision_recall(
+    positive: NDArray[np.bool_], score: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Precision and recall after each face, the surest first."""
+    order = np.argsort(-score, kind="stable")
+    hits = np.cumsum(positive[order])
+    return hits / np.arange(1, len(score) + 1), hits / max(1, int(positive.sum()))
+
+
+def average_precision(positive: NDArray[np.bool_], score: NDArray[np.float32]) -> float | None:
+    """Mean precision at each positive (no interpolation); None without positives."""
+    if not positive.any():
+        return None
+    precision, _ = precision_recall(positive, score)
+    return round(float(precision[positive[np.argsort(-score, kind="stable")]].mean()), 4)
+
+
+def summary(truth: NDArray[np.int64], probabilities: NDArray[np.float32]) -> dict[str, Any]:
+    """All figures of one slice of faces, ready for JSON.
+
+    Args:
+        truth: class indices (N,).
+        probabilities: (N, 3) in the order of LABELS.
+
+    Returns:
+        ``faces``, ``loss``, ``accuracy``, ``balanced_accuracy`` (over classes that occur), ``ece``,
+        ``confusion`` (rows truth), and by label ``faces``, ``precision``, ``recall``, ``f1``,
+        ``roc_auc`` and ``average_precision`` (one against the rest). What can't be told is None.
+    """
+    table = confusion(truth, probabilities.argmax(1).astype(np.int64))
+    true, called, hit = table.sum(1), table.sum(0), np.diag(table)
+    by_label: dict[str, Any] = {}
+    for i, label in enumerate(LABELS):
+        precision = _ratio(hit[i], called[i])
+        recall = _ratio(hit[i], true[i])
+        f1 = _ratio(2 * hit[i], true[i] + called[i])
+        by_label[label] = {
+            "faces": int(true[i]),
+            "precision": precision,
+            "recall": recall,
+            "f1": f1,
+            "roc_auc": roc_auc(truth == i, probabilities[:, i]),
+            "average_precision": average_precision(truth == i, probabilities[:, i]),
+        }
+    recalls = [v["recall"] for v in by_label.values() if v["recall"] is not None]
+    return {
+        "faces": len(truth),
+        "loss": round(log_loss(truth, probabilities), 4) if len(truth) else None,
+        "accuracy": _ratio(hit.sum(), len(truth)),
+        "balanced_accuracy": round(float(np.mean(recalls)), 4) if recalls else None,
+        "ece": round(calibration_error(truth, probabilities), 4) if len(truth) else None,
+        "incorrect_called_with_mask": _ratio(table[2, 0], true[2]),
+        "confusion": table.tolist(),
+        "by_label": by_label,
+    }
+
+
+def _ratio(part: float, whole: float) -> float | None:
+    return round(float(part) / float(whole), 4) if whole else None

@@ -1,0 +1,179 @@
+"""Plots of an evaluation or a training run, and one HTML page that holds them with the figures."""
+
+from __future__ import annotations
+
+import base64
+import html
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+import matplotlib as mpl
+import numpy as np
+
+from convert.metrics import ECE_BINS, precision_recall
+from maskedge.vision.base import LABELS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+mpl.use("Agg")  # no display is needed to draw into a file
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem }
+table { border-collapse: collapse; margin: .5rem 0 1.5rem } th, td { padding: .25rem .7rem }
+td { text-align: right; border-top: 1px solid #ddd } td:first-child, th:first-child
+{ text-align: left } img { max-width: 100% } h2 { margin-top: 2.5rem }
+"""
+
+
+def _figure(width: float = 5.0, height: float = 4.0) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def confusion_plot(table: list[list[int]], path: Path) -> None:
+    """Rows truth, columns what it was called; shaded by share of the row."""
+    figure, axes = _figure()
+    counts = np.array(table)
+    axes.imshow(counts / np.maximum(counts.sum(1, keepdims=True), 1), cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(counts):
+        dark = count > 0.5 * counts[row].sum()
+        axes.text(column, row, str(count), ha="center", color="white" if dark else "black")
+    axes.set_xticks(range(len(LABELS)), LABELS, rotation=20)
+    axes.set_yticks(range(len(LABELS)), LABELS)
+    axes.set_xlabel("called")
+    axes.set_ylabel("truth")
+    figure.savefig(path, dpi=110)
+
+
+def curves_plot(truth: NDArray[np.int64], scores: NDArray[np.float32], path: Path) -> None:
+    """Precision and recall of each label against the rest."""
+    figure, axes = _figure()
+    for i, label in enumerate(LABELS):
+        if (truth == i).any():
+            precision, recall = precision_recall(truth == i, scores[:, i])
+            axes.plot(recall, precision, label=label)
+    axes.set_xlabel("recall")
+    axes.set_ylabel("precision")
+    axes.set_ylim(0, 1.02)
+    axes.legend()
+    figure.savefig(path, dpi=110)
+
+
+def reliability_plot(truth: NDArray[np.int64], scores: NDArray[np.float32], path: Path) -> None:
+    """How often a confidence is right, and how many faces have it."""
+    figure, axes = _figure()
+    confidence, right = scores.max(1), scores.argmax(1) == truth
+    bins = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
+    used = np.unique(bins)
+    centres = [confidence[bins == b].mean() for b in used]
+    axes.bar(
+        centres, [right[bins == b].mean() for b in used], 0.9 / ECE_BINS, alpha=0.8, label="right"
+    )
+    axes.plot(centres, [(bins == b).mean() for b in used], "k.:", label="share of faces")
+    axes.plot([0, 1], [0, 1], "grey", linewidth=1)
+    axes.set_xlabel("confidence")
+    axes.legend()
+    figure.savefig(path, dpi=110)
+
+
+def history_plot(history: list[dict[str, float]], path: Path, shown: tuple[str, ...]) -> None:
+    """Named figures of a training run over its epochs."""
+    figure, axes = _figure(7.0, 4.0)
+    for name in shown:
+        points = [(h["epoch"], h[name]) for h in history if name in h]
+        if points:
+            axes.plot(*zip(*points, strict=True), marker=".", label=name)
+    axes.set_xlabel("epoch")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=110)
+
+
+def _table(title: str, slices: dict[str, Any], columns: dict[str, Any]) -> str:
+    head = "".join(f"<th>{html.escape(c)}</th>" for c in ("", *columns))
+    rows = []
+    for name, figures in slices.items():
+        cells = "".join(f"<td>{_shown(get(figures))}</td>" for get in columns.values())
+        rows.append(f"<tr><td>{html.escape(name)}</td>{cells}</tr>")
+    return f"<h3>{html.escape(title)}</h3><table><tr>{head}</tr>{''.join(rows)}</table>"
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" if isinstance(value, float) else html.escape(str(value))
+
+
+def _flat(figures: dict[str, Any]) -> str:
+    plain = {k: v for k, v in figures.items() if not isinstance(v, dict | list)}
+    return _table("All", {k: {"v": v} for k, v in plain.items()}, {"": itemgetter("v")})
+
+
+def _recall(label: str) -> Any:
+    return lambda figures: figures["by_label"][label]["recall"]
+
+
+CLASSIFIER_COLUMNS: dict[str, Any] = {
+    "faces": itemgetter("faces"),
+    "accuracy": itemgetter("accuracy"),
+    "balanced": itemgetter("balanced_accuracy"),
+    **{f"recall {label}": _recall(label) for label in LABELS},
+    "incorrect called with": itemgetter("incorrect_called_with_mask"),
+    "ECE": itemgetter("ece"),
+}
+
+
+def write_report(
+    folder: Path, report: dict[str, Any], truth: NDArray[np.int64], scores: NDArray[np.float32]
+) -> None:
+    """Write PNG plots and ``report.html``, one page that holds them and the figures.
+
+    Args:
+        folder: made if needed.
+        report: from :func:`convert.evaluate.evaluate`.
+        truth: class indices of the judged faces (N,).
+        scores: their probabilities (N, 3).
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    parts = [f"<h1>maskedge on {html.escape(str(report.get('coco', 'a set')))}</h1>", _flat(report)]
+    if "detector" in report:
+        parts += ["<h2>Detector</h2>", _flat(report["detector"])]
+        for name, slices in report["detector"].items():
+            if isinstance(slices, dict) and all(isinstance(v, dict) for v in slices.values()):
+                keys = [
+                    k
+                    for v in slices.values()
+                    for k, x in v.items()
+                    if not isinstance(x, dict | list)
+                ]
+                columns = {k: itemgetter(k) for k in dict.fromkeys(keys)}
+                parts.append(_table(name.replace("_", " "), slices, columns))
+    if "classifier" in report:
+        figures = report["classifier"]
+        parts += ["<h2>Classifier</h2>", _table("All", {"all": figures}, CLASSIFIER_COLUMNS)]
+        for name in ("by_size", "by_light", "by_source"):
+            parts.append(_table(name.replace("_", " "), figures[name], CLASSIFIER_COLUMNS))
+        if len(truth):
+            plots = {
+                "confusion.png": lambda path: confusion_plot(figures["confusion"], path),
+                "precision_recall.png": lambda path: curves_plot(truth, scores, path),
+                "reliability.png": lambda path: reliability_plot(truth, scores, path),
+            }
+            for name, draw in plots.items():
+                draw(folder / name)
+                coded = base64.b64encode((folder / name).read_bytes()).decode()
+                parts.append(f'<img alt="{name}" src="data:image/png;base64,{coded}">')
+    if "chain" in report:
+        chain = report["chain"]
+        columns = {k: itemgetter(k) for k in ("faces", "found", "found_and_right")}
+        parts += [
+            "<h2>The whole chain</h2>",
+            _table("", {"all": chain["all"], **chain["by"]}, columns),
+        ]
+    page = f'<!doctype html><meta charset="utf-8"><title>maskedge</title><style>{STYLE}</style>'
+    (folder / "report.html").write_text(page + "\n".join(parts), encoding="utf-8")
