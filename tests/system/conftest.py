@@ -1,0 +1,178 @@
+"""The daemon as systemd starts it: a process of its own, a real broker, a recording as camera."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import pytest
+import yaml
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from mosquitto import PATIENCE, Collector, Mosquitto, wait_for
+
+from maskedge.errors import EndOfStream
+from maskedge.scene import SceneCamera, Visit, Wearing
+
+
+def record(path, visits, *, pause=2.0, fps=10):
+    """Write a scene as a video file."""
+    scene = SceneCamera(visits, fps=fps, pause=pause, realtime=False)
+    scene.open()
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), fps, (640, 480))
+    while True:
+        try:
+            writer.write(scene.read().pixels[..., ::-1])
+        except EndOfStream:
+            break
+    writer.release()
+    return path
+
+
+@pytest.fixture(scope="session")
+def visit_video(tmp_path_factory):
+    """One bare-faced person walks through; 11 s."""
+    folder = tmp_path_factory.mktemp("scene")
+    return record(folder / "visit.avi", [Visit(Wearing.BARE)], pause=3.5)
+
+
+@pytest.fixture(scope="session")
+def visits_video(tmp_path_factory):
+    """A bare-faced person, then a masked one; 19 s."""
+    folder = tmp_path_factory.mktemp("scene")
+    visits = [Visit(Wearing.BARE), Visit(Wearing.MASKED)]
+    return record(folder / "visits.avi", visits, pause=3.5)
+
+
+class DaemonProcess:
+    """``maskedge run`` with its configuration file, log and notify socket."""
+
+    def __init__(self, folder: Path, settings: dict):
+        self.folder = folder
+        self.config = folder / "config.yaml"
+        self.log_path = folder / "daemon.log"
+        self.configure(settings)
+        self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._notify.bind(str(folder / "notify"))
+        self._notify.setblocking(False)
+        self.notices: list[str] = []
+        self.process = None
+
+    def configure(self, settings: dict):
+        self.config.write_text(yaml.safe_dump(settings))
+
+    def start(self, *args, **environ):
+        environ = {
+            **os.environ,
+            "NOTIFY_SOCKET": str(self.folder / "notify"),
+            "STATE_DIRECTORY": str(self.folder / "state"),
+            **environ,
+        }
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "maskedge", "run", "--config", str(self.config), *args],
+                env=environ,
+                stdout=log,
+                stderr=log,
+            )
+        return self
+
+    @property
+    def log(self):
+        return self.log_path.read_text()
+
+    def notified(self, word):
+        """Whether systemd was told ``word`` since this was last asked."""
+        while True:
+            try:
+                self.notices += self._notify.recv(4096).decode().split("\n")
+            except BlockingIOError:
+                break
+        found = word in self.notices
+        self.notices.clear()
+        return found
+
+    def ready(self):
+        wait_for(lambda: self.notified("READY=1") or self.process.poll() is not None, "READY=1")
+        assert self.process.poll() is None, self.log
+        return self
+
+    def send(self, number):
+        self.process.send_signal(number)
+
+    def wait(self, timeout=PATIENCE):
+        return self.process.wait(timeout)
+
+    def kill(self):
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.kill()
+            self.process.wait()
+
+    def close(self):
+        self.kill()
+        self._notify.close()
+
+
+@pytest.fixture
+def broker(tmp_path):
+    broker = Mosquitto(tmp_path)
+    yield broker
+    broker.kill()
+
+
+@pytest.fixture
+def daemon(tmp_path, broker):
+    """``daemon(source=..., verdict={...})``: configured, not yet started."""
+    made = []
+
+    def build(source, **sections):
+        folder = tmp_path / f"daemon-{len(made)}"
+        folder.mkdir()
+        camera = {"source": str(source), **sections.pop("camera", {})}
+        settings = {
+            "device": "door",
+            "camera": camera,
+            "mqtt": {"host": "127.0.0.1", "port": broker.port},
+            "publish": {"interval": 1},
+            **sections,
+        }
+        made.append(DaemonProcess(folder, settings))
+        made[-1].settings = settings
+        return made[-1]
+
+    yield build
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def collect(broker):
+    """Everything that units publish, from now on."""
+    made = []
+
+    def build():
+        made.append(Collector(broker.client()))
+        return made[-1]
+
+    yield build
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def health(broker):
+    """``health()``: the retained health message, or nothing yet."""
+
+    def read():
+        payload = broker.retained("maskedge/door/health").get("maskedge/door/health")
+        return json.loads(payload) if payload else {}
+
+    return read

@@ -1,0 +1,193 @@
+"""The main job end to end: recording in, violations out, through every accident."""
+
+import json
+import signal
+import time
+
+import jsonschema
+import pytest
+import yaml
+from mosquitto import wait_for
+
+from maskedge import events
+
+
+def codes(health):
+    return {fault["code"] for fault in health.get("faults", [])}
+
+
+def check(payload, name):
+    jsonschema.Draft202012Validator(events.schema(name)).validate(payload)
+
+
+def test_a_bare_faced_visit_is_told_once_and_ended_a_masked_one_not_at_all(
+    broker, daemon, collect, visits_video
+):
+    broker.start()
+    collector = collect()
+    unit = daemon(visits_video).start()
+    assert unit.wait() == 0, unit.log
+    wait_for(lambda: collector.availability == ["online", "stopped"], "stopped")
+    assert [(e["type"], e["label"]) for e in collector.events] == [
+        ("started", "without_mask"),
+        ("ended", "without_mask"),
+    ]
+    started, ended = collector.events
+    for event in collector.events:
+        check(event, "violation-1")
+    assert ended["violation_id"] == started["event_id"]
+    assert [started["seq"], ended["seq"]] == [1, 2]
+    assert not started["delayed"]
+    seen, decided = (
+        events.datetime.fromisoformat(started[key]) for key in ("first_seen", "decided_at")
+    )
+    assert 0 <= (decided - seen).total_seconds() < 10
+    retained = broker.retained("maskedge/door/#")
+    state = json.loads(retained["maskedge/door/state"])
+    health = json.loads(retained["maskedge/door/health"])
+    check(state, "state-1")
+    check(health, "health-1")
+    assert retained["maskedge/door/availability"] == b"stopped"
+    assert state["compliance"] == {"window_s": 3600.0, "persons": 2, "rate": 0.5}
+    assert health["counters"]["violations_started"] == 1
+    assert health["camera"]["state"] == "ended"
+
+
+def test_broker_off_at_start_and_on_later(broker, daemon, collect, visit_video):
+    unit = daemon(visit_video, camera={"loop": True}).start().ready()
+    outbox = unit.folder / "state/outbox.db"
+    wait_for(lambda: "without_mask ended" in unit.log, "a whole visit without a broker")
+    assert outbox.exists()
+    broker.start()
+    collector = collect()
+    wait_for(lambda: len(collector.firsts()) >= 2, "the waiting events")
+    unit.send(signal.SIGTERM)
+    assert unit.wait() == 0
+    wait_for(lambda: collector.availability[-1:] == ["stopped"], "stopped")
+    got = collector.firsts()
+    assert [e["seq"] for e in got] == list(range(1, len(got) + 1))
+    assert [e["type"] for e in got[:2]] == ["started", "ended"]
+
+
+def test_broker_killed_and_back(broker, daemon, collect, health, visit_video):
+    broker.start()
+    collector = collect()
+    unit = daemon(visit_video, camera={"loop": True}).start().ready()
+    wait_for(lambda: collector.events, "the first event")
+    broker.kill()
+    told = unit.log.count("without_mask")
+    wait_for(lambda: unit.log.count("without_mask") > told, "an event without a broker")
+    broker.start()
+    wait_for(lambda: len(collector.firsts()) > told, "all events")
+    wait_for(lambda: health() and "broker_lost" not in codes(health()), "health without the fault")
+    unit.send(signal.SIGTERM)
+    assert unit.wait() == 0
+    wait_for(lambda: collector.availability[-1:] == ["stopped"], "stopped")
+    seqs = [e["seq"] for e in collector.firsts()]
+    assert seqs == list(range(1, len(seqs) + 1))
+    assert "fault broker_lost" in unit.log
+    assert "cleared broker_lost" in unit.log
+
+
+def test_killed_and_started_again_nothing_is_missing(broker, daemon, collect, visit_video):
+    unit = daemon(visit_video, camera={"loop": True}).start().ready()
+    wait_for(lambda: "without_mask started" in unit.log, "a violation")
+    wait_for((unit.folder / "state/outbox.db").exists, "the outbox")
+    time.sleep(0.5)  # the outbox writes within milliseconds of the log line
+    unit.kill()
+    broker.start()
+    collector = collect()
+    unit.start().ready()
+    wait_for(lambda: len(collector.firsts()) >= 2, "the event from before and one from after")
+    first = collector.firsts()[0]
+    assert (first["type"], first["seq"]) == ("started", 1)
+    unit.kill()
+    wait_for(lambda: collector.availability[-1:] == ["offline"], "the will")
+
+
+def test_sigterm_ends_cleanly_within_five_seconds(broker, daemon, collect, visit_video):
+    broker.start()
+    collector = collect()
+    unit = daemon(visit_video, camera={"loop": True}).start().ready()
+    wait_for(lambda: any(e["type"] == "started" for e in collector.events), "a violation")
+    begin = time.monotonic()
+    unit.send(signal.SIGTERM)
+    assert unit.wait() == 0
+    assert time.monotonic() - begin < 5
+    wait_for(lambda: collector.availability == ["online", "stopped"], "stopped")
+    assert collector.events[-1]["type"] == "ended"  # who is in view is not left open
+    assert unit.notified("STOPPING=1")
+
+
+def test_a_changed_configuration_is_taken_over_and_a_wrong_one_refused(
+    broker, daemon, health, visit_video
+):
+    broker.start()
+    unit = daemon(visit_video, camera={"loop": True}).start().ready()
+    wait_for(lambda: health().get("camera", {}).get("name") == "entrance", "the first health")
+    unit.configure({**unit.settings, "verdict": {"min_fac": 3}})
+    wait_for(lambda: "config_refused" in codes(health()), "the fault")
+    (fault,) = [f for f in health()["faults"] if f["code"] == "config_refused"]
+    assert "verdict.min_fac: unknown key; did you mean `min_face`?" in fault["message"]
+    assert f"{unit.config}:" in fault["message"]
+    unit.configure({**unit.settings, "name": "side door"})
+    wait_for(lambda: health()["camera"]["name"] == "side door", "the new name")
+    assert "config_refused" not in codes(health())
+    unit.config.write_text(yaml.safe_dump({**unit.settings, "name": "back door"}))
+    unit.send(signal.SIGHUP)
+    wait_for(lambda: health()["camera"]["name"] == "back door", "the reload by signal")
+    assert unit.process.poll() is None
+
+
+@pytest.mark.parametrize("change", ["mqtt", "camera", "detector"])
+def test_every_section_can_change_while_it_runs(broker, daemon, collect, visit_video, change):
+    broker.start()
+    collector = collect()
+    unit = daemon(visit_video, camera={"loop": True}).start().ready()
+    wait_for(lambda: collector.availability == ["online"], "online")
+    settings = json.loads(json.dumps(unit.settings))
+    settings[change] = {
+        "mqtt": {**settings["mqtt"], "keepalive": 20},
+        "camera": {**settings["camera"], "rotate": 0, "fps": 9},
+        "detector": {"threshold": 0.45},
+    }[change]
+    unit.configure(settings)
+    wait_for(lambda: "new configuration in force" in unit.log, "the new configuration")
+    before = len(collector.events)
+    wait_for(lambda: len(collector.events) >= before + 2, "events after the change")
+    unit.send(signal.SIGTERM)
+    assert unit.wait() == 0
+
+
+def test_systemd_hears_of_work_and_nothing_when_it_stops(broker, daemon, visit_video):
+    broker.start()
+    unit = daemon(visit_video, camera={"loop": True})
+    unit.start(WATCHDOG_USEC="1000000").ready()
+    wait_for(lambda: unit.notified("WATCHDOG=1"), "a ping")
+    wait_for(lambda: unit.notified("WATCHDOG=1"), "another ping")
+    unit.send(signal.SIGSTOP)  # as if a stage hung
+    unit.notified("WATCHDOG=1")
+    time.sleep(2)
+    assert not unit.notified("WATCHDOG=1")
+    unit.send(signal.SIGCONT)
+    wait_for(lambda: unit.notified("WATCHDOG=1"), "work again")
+
+
+def test_detection_goes_on_while_the_state_folder_is_gone(broker, daemon, collect, visit_video):
+    broker.start()
+    collector = collect()
+    unit = daemon(visit_video, camera={"loop": True}, outbox={"path": "/proc/nowhere/outbox.db"})
+    unit.start().ready()
+    wait_for(lambda: len(collector.events) >= 2, "events without a disk")
+    assert "fault outbox_unwritable" in unit.log
+
+
+def test_no_picture_is_written_anywhere(broker, daemon, visit_video):
+    broker.start()
+    unit = daemon(visit_video)
+    before = set(unit.folder.rglob("*"))
+    assert unit.start(HOME=str(unit.folder)).wait() == 0
+    written = {str(p.relative_to(unit.folder)) for p in set(unit.folder.rglob("*")) - before}
+    assert written <= {"daemon.log", "state", "state/outbox.db"}, written
+    outbox = unit.folder / "state/outbox.db"
+    assert not outbox.exists() or outbox.stat().st_size < 100_000
