@@ -66,7 +66,7 @@ def test_a_text_file_as_video(maskedge, tmp_path):
     said(maskedge("run", "--source", path), 66, path)
 
 
-def test_no_camera(maskedge, tmp_path):
+def test_no_camera(maskedge):
     if list(Path("/dev").glob("video*")):
         pytest.skip("this machine has a camera")
     done = maskedge("run", "--source", "auto", "--set", "camera.give_up_after=1")
