@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from maskedge.errors import ModelError
+from maskedge.errors import AcceleratorError, ModelError
 from maskedge.inference import open_interpreter, trial
 from maskedge.modelfile import ModelFile
 
@@ -73,7 +73,7 @@ def test_a_network_that_never_finishes_is_refused_in_time(tiny):
 
 
 def test_a_network_that_wants_all_memory_is_refused(tiny):
-    with pytest.raises(Exception, match="MemoryError"):
+    with pytest.raises(AcceleratorError, match="MemoryError"):
         trial.require_loadable(ModelFile.load(tiny()), "runners:hungry", timeout=60)
 
 
