@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 
@@ -71,6 +72,7 @@ def main() -> None:
 
 def run() -> None:
     """Entry point: an error that the user can cure is one line and its own exit status."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's chatter, not its errors
     try:
         status = main(standalone_mode=False)
     except MaskedgeError as error:

@@ -159,13 +159,10 @@ def write_report(
         for name in ("by_size", "by_light", "by_source"):
             parts.append(_table(name.replace("_", " "), figures[name], CLASSIFIER_COLUMNS))
         if len(truth):
-            plots = {
-                "confusion.png": lambda path: confusion_plot(figures["confusion"], path),
-                "precision_recall.png": lambda path: curves_plot(truth, scores, path),
-                "reliability.png": lambda path: reliability_plot(truth, scores, path),
-            }
-            for name, draw in plots.items():
-                draw(folder / name)
+            confusion_plot(figures["confusion"], folder / "confusion.png")
+            curves_plot(truth, scores, folder / "precision_recall.png")
+            reliability_plot(truth, scores, folder / "reliability.png")
+            for name in ("confusion.png", "precision_recall.png", "reliability.png"):
                 coded = base64.b64encode((folder / name).read_bytes()).decode()
                 parts.append(f'<img alt="{name}" src="data:image/png;base64,{coded}">')
     if "chain" in report:

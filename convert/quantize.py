@@ -8,7 +8,10 @@ and so the Edge TPU compiler, miscompute.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import warnings
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,7 +67,9 @@ def to_int8(model: Any, representative: Iterable[NDArray[np.float32]]) -> bytes:
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
     converter.inference_input_type = converter.inference_output_type = tf.uint8
     converter._experimental_disable_per_channel_quantization_for_dense_layers = True  # noqa: SLF001
-    return bytes(converter.convert())
+    with redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it has nothing to say that a user could act on
+        return bytes(converter.convert())
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def _inside(start: int, length: int, limit: int) -> tuple[int, int]:
 
 
 def softmax(logits: NDArray[np.float32], temperature: float = 1.0) -> NDArray[np.float32]:
-    """Calibrated probabilities (Guo et al., 2017) of logits (N, classes); float32, rows sum to 1."""
+    """Calibrated probabilities (Guo et al., 2017) of logits (N, classes), float32."""
     scaled = logits.astype(np.float64) / temperature
     powers = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
     probabilities: NDArray[np.float32] = (powers / powers.sum(-1, keepdims=True)).astype(np.float32)

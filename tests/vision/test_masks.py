@@ -8,9 +8,16 @@ from maskedge.camera.frame import ChannelOrder, Frame
 from maskedge.config import ClassifierConfig, InferenceConfig
 from maskedge.errors import MaskedgeError, ModelError
 from maskedge.geometry import Box
-from maskedge.modelfile import models_dir
+from maskedge.inference.network import TensorSpec
+from maskedge.modelfile import ModelFile, models_dir
 from maskedge.vision.base import LABELS
-from maskedge.vision.masks import SHIPPED, open_classifier, softmax, square_crop
+from maskedge.vision.masks import (
+    SHIPPED,
+    NetworkMaskClassifier,
+    open_classifier,
+    softmax,
+    square_crop,
+)
 
 CPU = InferenceConfig(accelerator="cpu", threads=1)
 
@@ -161,8 +168,6 @@ class OtherNetwork:
     backend = "fake"
 
     def __init__(self, input_shape, output_shapes):
-        from maskedge.inference.network import TensorSpec
-
         self.input_spec = TensorSpec("in", input_shape, "uint8", 1.0, 0)
         self.output_specs = tuple(TensorSpec("out", s, "float32", 0.0, 0) for s in output_shapes)
 
@@ -176,9 +181,6 @@ class OtherNetwork:
     ],
 )
 def test_another_network_is_one_clear_error(input_shape, outputs, said):
-    from maskedge.modelfile import ModelFile
-    from maskedge.vision.masks import NetworkMaskClassifier
-
     model = ModelFile.load(models_dir() / SHIPPED)
     with pytest.raises(ModelError, match=said) as error:
         NetworkMaskClassifier(model, OtherNetwork(input_shape, outputs))

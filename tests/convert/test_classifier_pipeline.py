@@ -1,0 +1,141 @@
+"""Train, resume, quantise, evaluate: the real commands on a tiny drawn set."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from drawn_people import write_set
+
+from maskedge.config import ClassifierConfig, InferenceConfig
+from maskedge.vision.masks import open_classifier
+
+pytest.importorskip("tensorflow", reason="training and conversion need the extra 'convert'")
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+ENVIRONMENT = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+
+
+def convert(*arguments, check=True):
+    command = [sys.executable, "-m", "convert", *map(str, arguments)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=500, check=False, env=ENVIRONMENT
+    )
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    write_set(folder, "train", 40, seed=1)
+    write_set(folder, "val", 12, seed=2)
+    return folder
+
+
+def train_arguments(data, out, *more):
+    return (
+        "train", "--task", "classifier", "--data", data, "--out", out, "--backbone", "cnn",
+        "--size", 32, "--batch", 24, "--steps", 40, "--head-steps", 2, "--rate", 3e-3,
+        "--held-out", 0.1, "--threads", 1, *more,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(data, tmp_path_factory):
+    """A trained run, killed after its first epoch and resumed."""
+    out = tmp_path_factory.mktemp("run") / "masks"
+    command = [
+        sys.executable,
+        "-m",
+        "convert",
+        *map(str, train_arguments(data, out, "--epochs", 3)),
+    ]
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=ENVIRONMENT
+    )
+    deadline = time.monotonic() + 400
+    while not (out / "last" / "state.json").exists():
+        assert process.poll() is None or (out / "last" / "state.json").exists()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = len(json.loads((out / "last" / "state.json").read_text())["history"])
+    convert(*train_arguments(data, out, "--epochs", 3, "--resume"))
+    history = json.loads((out / "history.json").read_text())
+    assert [entry["epoch"] for entry in history] == [1, 2, 3]
+    assert done >= 1
+    return out
+
+
+@pytest.fixture(scope="module")
+def network(run, tmp_path_factory):
+    out = tmp_path_factory.mktemp("model") / "tiny.tflite"
+    convert("quantize", "--run", run, "--out", out, "--representative", 64)
+    return out
+
+
+def test_training_learns_and_leaves_its_history(run):
+    history = json.loads((run / "history.json").read_text())
+    assert history[-1]["loss"] < history[0]["loss"]
+    assert max(entry["balanced"] for entry in history) > 0.4
+    assert (run / "history.png").stat().st_size > 1000
+
+
+def test_a_finished_folder_is_not_overwritten(data, run):
+    done = convert(*train_arguments(data, run, "--epochs", 1), check=False)
+    assert done.returncode == 64
+    assert "--resume" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_int8_network_runs_in_the_daemons_runtime(network):
+    inference = InferenceConfig(accelerator="cpu", threads=1)
+    classifier = open_classifier(ClassifierConfig(model=network), inference, network.parent)
+    assert classifier.network.input_spec.dtype == "uint8"
+    assert classifier.network.input_spec.shape == (1, 32, 32, 3)
+    assert classifier.model.card["metrics"]["agreement"] >= 0.99
+    assert classifier.temperature == classifier.model.card["calibration"]["temperature"]
+    classifier.close()
+
+
+def test_evaluation_scores_int8_and_float_alike(data, run, network, tmp_path):
+    figures = {}
+    for name, file in (("int8", network), ("float", run / "best.keras")):
+        convert(
+            "evaluate", "--coco", data / "val.json", "--images", data / "val", "--only",
+            "classifier", "--classifier", file, "--json", tmp_path / f"{name}.json",
+            "--out", tmp_path / name,
+        )  # fmt: skip
+        figures[name] = json.loads((tmp_path / f"{name}.json").read_text())["classifier"]
+    assert figures["int8"]["faces"] == 36
+    assert abs(figures["int8"]["accuracy"] - figures["float"]["accuracy"]) <= 0.06
+    assert set(figures["int8"]["by_source"]) == {"drawn"}
+    assert np.sum(figures["int8"]["confusion"]) == 36
+    page = (tmp_path / "int8" / "report.html").read_text()
+    assert "data:image/png;base64" in page
+    assert (tmp_path / "int8" / "confusion.png").exists()
+
+
+def test_a_network_too_far_from_float_fails_the_gate_and_writes_nothing(run, tmp_path):
+    """Float weights that the integer network can't follow: a head a million times too large."""
+    broken = tmp_path / "broken"
+    shutil.copytree(run, broken)
+    script = (
+        "import keras, sys; m = keras.models.load_model(sys.argv[1], compile=False);"
+        "h = m.get_layer('head'); w, b = h.get_weights();"
+        "w[..., 0] *= 4000; b[0] = 0; h.set_weights([w, b * 1]); m.save(sys.argv[1])"
+    )
+    file = str(broken / "best.keras")
+    subprocess.run([sys.executable, "-c", script, file], check=True, timeout=300, env=ENVIRONMENT)
+    out = tmp_path / "out" / "tiny.tflite"
+    done = convert("quantize", "--run", broken, "--out", out, "--representative", 64, check=False)
+    assert done.returncode not in (0, 1)
+    assert "agrees on" in done.stderr or "loses" in done.stderr
+    assert list(out.parent.iterdir()) == []

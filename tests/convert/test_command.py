@@ -1,0 +1,53 @@
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+
+def convert(*arguments):
+    command = [sys.executable, "-m", "convert", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+
+
+def test_help_names_every_step_and_loads_no_framework():
+    script = textwrap.dedent("""
+        import sys, click
+        from click.testing import CliRunner
+        from convert.__main__ import main
+        result = CliRunner().invoke(main, ["--help"])
+        assert result.exit_code == 0, result.output
+        for step in ("dataset", "train", "evaluate", "quantize", "compile", "report"):
+            assert step in result.output
+        assert not {"tensorflow", "keras", "cv2", "matplotlib"} & set(sys.modules)
+    """)
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+
+
+@pytest.mark.parametrize("step", ["train", "evaluate", "quantize"])
+def test_each_step_explains_itself(step):
+    done = convert(step, "--help")
+    assert done.returncode == 0, done.stderr
+    assert "Usage: python -m convert" in done.stdout
+
+
+def test_an_unknown_step_or_task_is_a_usage_error():
+    assert convert("trian").returncode == 64
+    done = convert("train", "--task", "segmenter")
+    assert done.returncode == 64
+    assert "classifier" in done.stderr
+    assert convert("train").returncode == 64
+
+
+def test_a_missing_file_is_one_line(tmp_path):
+    done = convert("evaluate", "--coco", tmp_path / "no.json", "--images", tmp_path)
+    assert done.returncode == 64
+    assert "Traceback" not in done.stderr
+
+
+def test_a_file_that_is_no_coco_is_one_line(tmp_path):
+    (tmp_path / "no.json").write_text("{}")
+    done = convert("evaluate", "--coco", tmp_path / "no.json", "--images", tmp_path)
+    assert done.returncode == 66
+    assert "no.json" in done.stderr
+    assert "Traceback" not in done.stderr

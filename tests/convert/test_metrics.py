@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from convert.metrics import (
+    average_precision,
+    calibration_error,
+    confusion,
+    fit_temperature,
+    roc_auc,
+    summary,
+)
+
+
+def test_confusion_rows_are_the_truth():
+    table = confusion(np.array([0, 0, 2]), np.array([0, 1, 0]))
+    assert table.tolist() == [[1, 1, 0], [0, 0, 0], [1, 0, 0]]
+
+
+def test_calibration_error_is_the_gap_between_confidence_and_truth():
+    scores = np.array([[0.8, 0.1, 0.1]] * 10, np.float32)
+    truth = np.array([0] * 8 + [1] * 2)
+    assert calibration_error(truth, scores) == pytest.approx(0, abs=1e-6)
+    assert calibration_error(np.zeros(10, int), scores) == pytest.approx(0.2, abs=1e-6)
+
+
+def test_temperature_makes_overconfident_scores_honest():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, (4000, 3)).astype(np.float32)
+    truth = (logits + rng.gumbel(size=logits.shape)).argmax(1)  # drawn from their softmax
+    assert fit_temperature(truth, logits * 3) == pytest.approx(3, rel=0.1)
+
+
+def test_ranking_figures():
+    positive = np.array([True, True, False, False])
+    assert roc_auc(positive, np.array([0.9, 0.8, 0.2, 0.1])) == 1
+    assert roc_auc(positive, np.array([0.5, 0.5, 0.5, 0.5])) == 0.5
+    assert roc_auc(np.array([True]), np.array([0.5])) is None
+    assert average_precision(positive, np.array([0.9, 0.2, 0.5, 0.1])) == pytest.approx(
+        5 / 6, abs=1e-4
+    )
+    assert average_precision(np.array([False]), np.array([0.5])) is None
+
+
+def test_summary_counts_what_matters():
+    truth = np.array([0, 0, 1, 2, 2])
+    called = np.array([0, 2, 1, 0, 2])
+    scores = np.eye(3, dtype=np.float32)[called] * 0.8 + 0.2 / 3
+    figures = summary(truth, scores)
+    assert figures["accuracy"] == 0.6
+    assert figures["incorrect_called_with_mask"] == 0.5
+    assert figures["by_label"]["with_mask"]["recall"] == 0.5
+    assert figures["by_label"]["without_mask"]["f1"] == 1
+    assert figures["balanced_accuracy"] == pytest.approx(2 / 3, abs=1e-3)
+
+
+def test_summary_of_nothing_is_none_not_an_error():
+    figures = summary(np.zeros(0, int), np.zeros((0, 3), np.float32))
+    assert figures["accuracy"] is None
+    assert figures["by_label"]["with_mask"]["recall"] is None
