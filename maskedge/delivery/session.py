@@ -1,0 +1,255 @@
+"""What is under way on one connection: sent in order, settled by PUBACK, at most 20 at a time."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from maskedge.delivery import problems
+from maskedge.delivery.backoff import Backoff
+from maskedge.delivery.problems import FAILURE
+from maskedge.delivery.store import Row
+from maskedge.events import seal
+
+if TYPE_CHECKING:
+    from maskedge.delivery.connection import Ack, Connection
+    from maskedge.delivery.outbox import Outbox
+    from maskedge.delivery.retained import Retained
+
+log = logging.getLogger(__name__)
+
+MAX_IN_FLIGHT = 20
+"""Publications without a PUBACK; what is beyond stays on disk."""
+
+LONGEST_PATIENCE = 120.0
+_FETCH = 200
+
+
+class _Sent(NamedTuple):
+    """A publication under way: an event, or a retained value's topic."""
+
+    what: Row | str
+    at: float
+
+
+@dataclass
+class _Hold:
+    """The broker refuses a topic: leave it alone for a while, longer each time.
+
+    It outlives the connection, as some brokers (mosquitto 2.0) end it after a refusal.
+    """
+
+    words: str
+    retry_at: float = 0.0
+    waits: Backoff = field(default_factory=lambda: Backoff(first=2.0, longest=60.0))
+
+
+@dataclass
+class Progress:
+    """What outlives a connection.
+
+    Attributes:
+        patience: seconds without any PUBACK until the broker counts as frozen; grows with a
+            broker that is only slow.
+        unsettled: ids of events that were sent and may come again.
+        news: set when the outbox may hold something that wasn't fetched.
+        holds: topics that the broker refuses.
+    """
+
+    patience: float
+    sent: int = 0
+    acknowledged: int = 0
+    resent: int = 0
+    connects: int = 0
+    unsettled: set[str] = field(default_factory=set)
+    news: threading.Event = field(default_factory=threading.Event)
+    holds: dict[str, _Hold] = field(default_factory=dict)
+
+    @property
+    def denied(self) -> str | None:
+        """What the broker refuses, in words; None: nothing."""
+        return next((hold.words for hold in list(self.holds.values())), None)
+
+
+class Session:
+    """Delivers over one connection; used by the delivery thread alone.
+
+    Args:
+        connection: open.
+        root: ``<prefix>/<device>``.
+        outbox: where events come from and are deleted.
+        retained: values to publish besides.
+        progress: shared with the sessions before and after.
+
+    Attributes:
+        others: acknowledgements of what somebody else published on this connection.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        root: str,
+        outbox: Outbox,
+        retained: Retained,
+        progress: Progress,
+    ) -> None:
+        self.others: deque[Ack] = deque()
+        self._connection = connection
+        self._violations = f"{root}/violation"
+        self._outbox = outbox
+        self._retained = retained
+        self._progress = progress
+        self._base_patience = progress.patience
+        self._window = min(MAX_IN_FLIGHT, connection.receive_maximum)
+        self._under_way: dict[int, _Sent] = {}
+        self._unsent: deque[Row] = deque()
+        self._moved = time.monotonic()
+        progress.connects += 1
+        progress.news.set()
+        retained.forget_broker()
+
+    @property
+    def in_flight(self) -> int:
+        """Publications without a PUBACK."""
+        return len(self._under_way)
+
+    @property
+    def refused(self) -> bool:
+        """The broker takes no events."""
+        return self._violations in self._progress.holds
+
+    @property
+    def idle(self) -> bool:
+        """The broker has everything there is."""
+        waiting = self._under_way or self._unsent or self._progress.news.is_set()
+        return not waiting and not self._retained.stale(self._held())
+
+    def publish_retained(self, topic: str, payload: str) -> int:
+        """Send a value that the broker keeps; returns its packet id.
+
+        Raises:
+            ConnectionProblem: the connection is lost.
+        """
+        return self._send(topic, topic, payload, retain=True)
+
+    def pump(self, wait: float = 1.0) -> list[int]:
+        """Fill the window, wait for something to happen, take the acknowledgements.
+
+        Args:
+            wait: most seconds; 1, as paho's keepalive wants to be looked at.
+
+        Returns:
+            The packet ids that the broker took.
+
+        Raises:
+            ConnectionProblem: the connection is lost or the broker frozen.
+        """
+        busy = {sent.what for sent in self._under_way.values() if isinstance(sent.what, str)}
+        for topic, payload in self._retained.take(busy | self._held()).items():
+            self.publish_retained(topic, payload)
+        self._send_events()
+        taken: list[int] = []
+        try:
+            self._connection.step(self._until_next(wait))
+        finally:  # acknowledgements that came before the end count
+            while self._connection.acks:
+                ack = self._connection.acks.popleft()
+                if self._settle(ack):
+                    taken.append(ack.mid)
+        patience = self._progress.patience
+        if self._under_way and time.monotonic() - self._moved > patience:
+            self._progress.patience = min(patience * 2, LONGEST_PATIENCE)
+            raise problems.frozen(patience)
+        return taken
+
+    def end(self) -> None:
+        """The connection is gone: what had no PUBACK will be sent again."""
+        rows = [sent.what for sent in self._under_way.values() if isinstance(sent.what, Row)]
+        self._progress.unsettled.update(row.event_id for row in rows)
+        self._under_way = {}
+
+    def _held(self) -> set[str]:
+        now = time.monotonic()
+        return {topic for topic, hold in self._progress.holds.items() if now < hold.retry_at}
+
+    def _until_next(self, wait: float) -> float:
+        retries = [hold.retry_at for hold in self._progress.holds.values()]
+        return min(wait, max(0.05, min(retries) - time.monotonic())) if retries else wait
+
+    def _send_events(self) -> None:
+        if self.refused and (self._under_way or self._violations in self._held()):
+            return
+        window = 1 if self.refused else self._window
+        while len(self._under_way) < window and (self._unsent or self._fetch()):
+            row = self._unsent.popleft()
+            try:
+                sealed = seal(row.payload, seq=row.seq, created=row.created)
+            except (ValueError, TypeError, KeyError):
+                self._outbox.discard(row)
+                continue
+            self._send(row, self._violations, sealed)
+            self._progress.sent += 1
+            if row.event_id in self._progress.unsettled:
+                self._progress.unsettled.discard(row.event_id)
+                self._progress.resent += 1
+
+    def _fetch(self) -> bool:
+        if not self._progress.news.is_set():
+            return False
+        self._progress.news.clear()
+        under_way = {s.what.event_id for s in self._under_way.values() if isinstance(s.what, Row)}
+        self._unsent.extend(self._outbox.pending(_FETCH, under_way))
+        if len(self._unsent) == _FETCH:
+            self._progress.news.set()
+        return bool(self._unsent)
+
+    def _send(
+        self, what: Row | str, topic: str, payload: str | bytes, *, retain: bool = False
+    ) -> int:
+        now = time.monotonic()
+        if not self._under_way:
+            self._moved = now
+        mid = self._connection.publish(topic, payload, retain=retain)
+        self._under_way[mid] = _Sent(what, now)
+        return mid
+
+    def _settle(self, ack: Ack) -> bool:
+        sent = self._under_way.pop(ack.mid, None)
+        if sent is None:
+            self.others.append(ack)
+            return False
+        self._moved = time.monotonic()
+        self._progress.patience = min(
+            max(self._base_patience, 3 * (self._moved - sent.at)), LONGEST_PATIENCE
+        )
+        what = sent.what
+        topic = self._violations if isinstance(what, Row) else what
+        if ack.code >= FAILURE:
+            self._hold(topic, ack.reason)
+            if isinstance(what, Row):
+                self._begin_again(what)
+            return False
+        if self._progress.holds.pop(topic, None):
+            log.info("the broker takes %s again", topic)
+        if isinstance(what, Row):
+            self._outbox.delete([what])
+            self._progress.acknowledged += 1
+        return True
+
+    def _hold(self, topic: str, reason: str) -> None:
+        words = f"the broker refuses {topic}: {reason.lower()}; let its ACL allow it"
+        hold = self._progress.holds.get(topic)
+        if hold is None:
+            log.warning("%s", words)
+            hold = self._progress.holds[topic] = _Hold(words)
+        hold.retry_at = time.monotonic() + hold.waits.next()
+
+    def _begin_again(self, refused: Row) -> None:
+        """An event was refused: the next to send is the oldest again, later, and alone."""
+        self._progress.unsettled.add(refused.event_id)
+        self._unsent.clear()
+        self._progress.news.set()
