@@ -119,7 +119,12 @@ class TrackerConfig(_Section):
 
     max_age: PositiveSeconds = Field(1.5, description="seconds a person may go unseen")
     min_hits: int = Field(2, ge=1, le=30, description="sightings until a person counts")
-    min_iou: Probability = Field(0.15, description="least overlap of prediction and box")
+    gate: float = Field(
+        4.0, ge=1.0, le=20.0, description="how unlikely a box may be for a person, in deviations"
+    )
+    start_score: Probability = Field(
+        0.5, description="least score that begins a person; weaker faces only continue one"
+    )
 
 
 class VerdictConfig(_Section):
@@ -128,11 +133,11 @@ class VerdictConfig(_Section):
     min_face: int = Field(48, ge=8, le=2000, description="smallest face judged, pixels")
     min_sharpness: float = Field(12.0, ge=0.0, le=10_000.0, description="least sharpness judged")
     min_evidence: float = Field(3.0, gt=0.0, le=100.0, description="weight of votes needed")
-    min_agreement: Probability = Field(0.7, description="share of votes for one label")
-    min_confidence: Probability = Field(0.75, description="mean probability of that label")
+    min_agreement: Probability = Field(0.7, description="share of votes for the same decision")
+    min_confidence: Probability = Field(0.8, description="mean probability of that decision")
     half_life: PositiveSeconds = Field(2.0, description="seconds until a vote counts half")
     clear_after: PositiveSeconds = Field(1.5, description="seconds of mask on until it ends")
-    leave_after: PositiveSeconds = Field(3.0, description="seconds unseen until it ends")
+    leave_after: PositiveSeconds = Field(5.0, description="seconds unseen until it ends")
     cooldown: Seconds = Field(10.0, description="seconds in which the same place is not repeated")
     alert_on: tuple[Literal["without_mask", "incorrect_mask"], ...] = Field(
         ("without_mask", "incorrect_mask"), description="labels that are violations"

@@ -1,0 +1,187 @@
+"""Boxes over frames become persons: a Kalman filter each, and one optimal assignment per frame.
+
+How well a box fits a person is the likelihood of the box under the person's filter, not plain
+IoU: at 3 frames a second a passer-by's boxes no longer overlap, and where two persons cross,
+speed and size still tell them apart. Sightings below ``start_score`` are matched after the strong
+ones and only continue a person, never begin one (Zhang et al., ByteTrack, 2022).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from maskedge.people.assignment import assign
+from maskedge.people.kalman import BoxFilter, measurement
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from maskedge.config import TrackerConfig
+    from maskedge.geometry import Box
+
+_ids = itertools.count(1)
+
+NEWCOMER_COST = 30.0
+"""Cost at which a box is rather a new person: a fitting box of a newcomer at 3 fps stays below."""
+TENTATIVE_AGE = 0.7
+"""Seconds that an unconfirmed track may go unseen: a false box is forgotten soon."""
+
+
+class Track:
+    """One person, as far as boxes tell. Times are monotonic seconds, lengths pixels.
+
+    Attributes:
+        id: unique in this process.
+        first_box: the box of the first sighting.
+        detection: the box of the last sighting, as detected.
+        score: the detector's score of the last sighting.
+        first_seen: time of the first sighting.
+        last_seen: time of the last sighting.
+        hits: sightings.
+        misses: updates since the last sighting; 0 means seen in this one.
+        confirmed: seen often enough to count as a person.
+    """
+
+    def __init__(self, box: Box, score: float, now: float) -> None:
+        self.id = next(_ids)
+        self.first_box = self.detection = box
+        self.score = score
+        self.first_seen = self.last_seen = now
+        self.hits = 1
+        self.misses = 0
+        self.confirmed = False
+        self._filter = BoxFilter(box)
+        self._time = now
+
+    def __repr__(self) -> str:
+        return f"<Track {self.id} at {self.box} hits={self.hits} misses={self.misses}>"
+
+    @property
+    def box(self) -> Box:
+        """The filtered box; where nobody was seen, where the person should be."""
+        return self._filter.box
+
+    @property
+    def velocity(self) -> tuple[float, float]:
+        """Of the centre, pixels per second (x, y)."""
+        return self._filter.velocity
+
+    @property
+    def seen(self) -> bool:
+        """Whether the last update saw this person."""
+        return self.misses == 0
+
+    def predict(self, now: float) -> None:
+        """Move the estimate on to ``now``; a step back in time is no time."""
+        self._filter.predict(max(0.0, now - self._time))
+        self._time = now
+
+    def sight(self, box: Box, score: float, now: float, min_hits: int) -> None:
+        """Take ``box`` for this person's."""
+        self._filter.update(box)
+        self.detection, self.score, self.last_seen = box, score, now
+        self.hits += 1
+        self.misses = 0
+        self.confirmed = self.confirmed or self.hits >= min_hits
+
+    def expectation(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and variance, each (4,), of the next sighting's measurement."""
+        return self._filter.mean, self._filter.believed_var
+
+
+class Tracker:
+    """All persons in view."""
+
+    def __init__(self, config: TrackerConfig) -> None:
+        """``config`` may be replaced between updates by setting :attr:`config`."""
+        self.config = config
+        self.tracks: list[Track] = []
+
+    def update(
+        self,
+        boxes: Sequence[Box],
+        scores: Sequence[float],
+        now: float,
+        view: tuple[float, float] | None = None,
+    ) -> list[Track]:
+        """Take in the faces of one frame.
+
+        Args:
+            boxes: pixels; empty or non-finite ones are ignored.
+            scores: the detector's, one per box.
+            now: seconds, monotonic; intervals may vary.
+            view: width and height of the picture, pixels: who walked out of it isn't waited for,
+                so that the next to come in there isn't taken for the one who left.
+
+        Returns:
+            The living tracks, unconfirmed and unseen ones too, oldest first.
+        """
+        sightings = [
+            (box, score)
+            for box, score in zip(boxes, scores, strict=True)
+            if all(map(math.isfinite, box)) and box.area > 0
+        ]
+        strong = [s for s in sightings if s[1] >= self.config.start_score]
+        weak = [s for s in sightings if s[1] < self.config.start_score]
+        self.tracks = [track for track in self.tracks if not self._expired(track, now)]
+        for track in self.tracks:
+            track.predict(now)
+            track.misses += 1
+        unmatched = self._match(self.tracks, strong, now)
+        self._match([track for track in self.tracks if track.misses], weak, now)
+        if view is not None:
+            self.tracks = [track for track in self.tracks if track.seen or _within(track, view)]
+        for box, score in unmatched:
+            newcomer = Track(box, score, now)
+            newcomer.confirmed = self.config.min_hits <= 1
+            self.tracks.append(newcomer)
+        return list(self.tracks)
+
+    def _expired(self, track: Track, now: float) -> bool:
+        limit = self.config.max_age
+        if not track.confirmed:
+            limit = min(limit, TENTATIVE_AGE)
+        return now - track.last_seen > limit
+
+    def _match(
+        self, tracks: list[Track], sightings: list[tuple[Box, float]], now: float
+    ) -> list[tuple[Box, float]]:
+        """Give sightings to tracks; return those that fit none."""
+        if not tracks or not sightings:
+            return sightings
+        pairs = assign(_gains(tracks, [box for box, _ in sightings], self.config.gate))
+        for row, column in pairs:
+            tracks[row].sight(*sightings[column], now, self.config.min_hits)
+        taken = {column for _, column in pairs}
+        return [s for column, s in enumerate(sightings) if column not in taken]
+
+
+def _within(track: Track, view: tuple[float, float]) -> bool:
+    x, y = track.box.centre
+    return 0 <= x <= view[0] and 0 <= y <= view[1]
+
+
+def _gains(tracks: list[Track], boxes: list[Box], gate: float) -> NDArray[np.float64]:
+    """Twice the log-likelihood of each box (M) under each track (N), above a newcomer's: (N, M).
+
+    0 where the box lies further than ``gate`` standard deviations from what was expected.
+    """
+    means, variances = (np.array(v) for v in zip(*(t.expectation() for t in tracks), strict=True))
+    measured = np.array([measurement(box) for box in boxes])
+    distance = np.sum((measured[None] - means[:, None]) ** 2 / variances[:, None], axis=2)
+    # Pixels to face sizes, so that near and far faces are compared alike.
+    scale = np.exp(measured[:, 2] + measured[:, 3])[None, :]
+    spread = np.log(np.prod(variances, axis=1))[:, None] - 2 * np.log(scale)
+    spread -= _REFERENCE_SPREAD
+    gains = NEWCOMER_COST - distance - spread
+    result: NDArray[np.float64] = np.where(distance <= gate**2, np.maximum(gains, 1e-6), 0.0)
+    return result
+
+
+_REFERENCE_SPREAD = float(np.log(np.prod(np.array([0.08, 0.08, 0.10, 0.10]) ** 2)))

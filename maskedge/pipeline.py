@@ -1,0 +1,304 @@
+"""One frame through vision and people: faces, persons, decisions.
+
+No input or output, no threads and no clock: whoever calls hands in frames and their times, and
+may hand in a timer for the stages.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol
+
+from maskedge.people.tracker import Tracker
+from maskedge.people.verdict import Decision, Judge
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from maskedge.camera.frame import Frame
+    from maskedge.config import Config, VerdictConfig
+    from maskedge.geometry import Box
+    from maskedge.people.rules import Rule
+    from maskedge.people.tracker import Track
+    from maskedge.vision.base import Face, FaceDetector, MaskClassifier
+
+INSIDE = 0.7
+"""Least part of a face inside the picture that is judged."""
+CLEAR_SIZE = 1.25
+"""A face this many times ``min_face`` counts fully."""
+CLEAR_SCORE = 0.75
+"""Detector score from which a face counts fully."""
+
+
+class Gate(Protocol):
+    """Says whether a frame is worth looking at (:class:`maskedge.vision.motion.MotionGate`)."""
+
+    def moved(self, frame: Frame, now: float) -> bool:
+        """Compare with the frames before."""
+
+    def keep(self, now: float) -> None:
+        """Look on for a while: somebody is in view."""
+
+
+class Quality(Protocol):
+    """How clearly a face is seen (:class:`maskedge.vision.quality.FaceQuality`)."""
+
+    @property
+    def size(self) -> float:
+        """Longer edge, pixels."""
+
+    @property
+    def sharpness(self) -> float:
+        """In the unit of ``verdict.min_sharpness``."""
+
+    @property
+    def inside(self) -> float:
+        """The part of the box within the picture, 0..1."""
+
+
+@dataclass(frozen=True, slots=True)
+class PersonView:
+    """A confirmed person as of this frame.
+
+    Attributes:
+        track_id: which track.
+        box: pixels; the detection when seen, else where the person should be.
+        label: decided label or ``unsure``.
+        confidence: mean probability of the label; 0 when unsure.
+        seen: whether this frame showed the person.
+        violation: key of the open violation, if any.
+    """
+
+    track_id: int
+    box: Box
+    label: str
+    confidence: float
+    seen: bool
+    violation: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class FrameResult:
+    """What one frame brought.
+
+    Attributes:
+        faces: as detected, pixels.
+        persons: everybody confirmed, pixels.
+        decisions: with boxes relative to the picture, 0..1.
+        looked: whether the detector ran.
+        timings: seconds by stage; empty without a timer.
+        classified: faces that the classifier judged.
+    """
+
+    faces: tuple[Face, ...] = ()
+    persons: tuple[PersonView, ...] = ()
+    decisions: tuple[Decision, ...] = ()
+    looked: bool = False
+    timings: dict[str, float] = field(default_factory=dict)
+    classified: int = 0
+
+
+def look_weight(quality: Quality, score: float, config: VerdictConfig) -> float:
+    """What a look at a face of this quality weighs: 0 (not judged at all) .. 1 (clear).
+
+    Args:
+        quality: of the face in the frame.
+        score: the detector's, 0..1.
+        config: the limits.
+    """
+    if (
+        quality.size < config.min_face
+        or quality.sharpness < config.min_sharpness
+        or quality.inside < INSIDE
+    ):
+        return 0.0
+    size = min(1.0, quality.size / (CLEAR_SIZE * config.min_face))
+    return size * quality.inside * min(1.0, score / CLEAR_SCORE)
+
+
+class _SteadyTime:
+    """Time that never runs back, whatever the caller's does: a step back takes no time."""
+
+    def __init__(self) -> None:
+        self._last: float | None = None
+        self._offset = 0.0
+
+    def read(self, now: float) -> float:
+        """The steady time at ``now``."""
+        if self._last is not None and now < self._last:
+            self._offset += self._last - now
+        self._last = now
+        return now + self._offset
+
+    def original(self, time: float) -> float:
+        """A steady time on the caller's present time line."""
+        return time - self._offset
+
+
+class Pipeline:
+    """Sees, follows and judges the persons before one camera. Not thread-safe."""
+
+    def __init__(  # noqa: PLR0913 - the parts it joins
+        self,
+        detector: FaceDetector,
+        classifier: MaskClassifier,
+        assess: Callable[[Frame, Box], Quality],
+        gate: Gate | None,
+        config: Config,
+        *,
+        timer: Callable[[], float] | None = None,
+        rule: Rule | None = None,
+    ) -> None:
+        """Join the parts.
+
+        Args:
+            detector: finds faces.
+            classifier: judges masks.
+            assess: measures a face's quality.
+            gate: spares the detector still scenes; None: looks at every frame.
+            config: limits and thresholds; see :meth:`reconfigure`.
+            timer: seconds for stage timings, such as ``time.perf_counter``.
+            rule: decides instead of the configuration's thresholds.
+        """
+        self._detector = detector
+        self._classifier = classifier
+        self._assess = assess
+        self._gate = gate
+        self._timer = timer
+        self._time = _SteadyTime()
+        self._view: tuple[int, int] | None = None
+        self._tracker = Tracker(config.tracker)
+        self._judge = Judge(config.verdict, rule)
+        self.reconfigure(config)
+
+    def reconfigure(self, config: Config) -> None:
+        """Take new thresholds between frames; persons and open violations stay."""
+        self._config = config
+        self._tracker.config = config.tracker
+        self._judge.reconfigure(config.verdict)
+
+    def replace_vision(
+        self, detector: FaceDetector, classifier: MaskClassifier, gate: Gate | None
+    ) -> None:
+        """Look with other networks from the next frame on; persons and violations stay."""
+        self._detector = detector
+        self._classifier = classifier
+        self._gate = gate
+
+    @property
+    def open_violations(self) -> tuple[Decision, ...]:
+        """The ``started`` of every violation that hasn't ended; boxes in pixels."""
+        return self._judge.open
+
+    def process(self, frame: Frame, now: float) -> FrameResult:
+        """Take one frame through all stages.
+
+        Args:
+            frame: the picture.
+            now: its time, monotonic seconds.
+
+        Raises:
+            AcceleratorError: a network failed; the frame is lost, persons are not.
+        """
+        now = self._time.read(now)
+        self._view = view = (frame.width, frame.height)
+        timings: dict[str, float] = {}
+        with self._timed(timings, "motion"):
+            looked = self._worth_looking(frame, now)
+        faces: list[Face] = []
+        if looked:
+            with self._timed(timings, "detect"):
+                faces = self._detector.detect(frame)[: self._config.detector.max_faces]
+        with self._timed(timings, "track"):
+            tracks = self._tracker.update(
+                [face.box for face in faces], [face.score for face in faces], now, view
+            )
+        with self._timed(timings, "quality"):
+            looks = self._choose_looks(frame, tracks, now)
+        with self._timed(timings, "classify"):
+            self._classify(frame, looks, now)
+        with self._timed(timings, "decide"):
+            decisions = self._judge.update(tracks, now, view)
+        if self._gate is not None and self._watched():
+            self._gate.keep(now)
+        return FrameResult(
+            faces=tuple(faces),
+            persons=tuple(self._person(track) for track in tracks if track.confirmed),
+            decisions=tuple(self._outward(decision) for decision in decisions),
+            looked=looked,
+            timings=timings,
+            classified=len(looks),
+        )
+
+    def flush(self, now: float) -> tuple[Decision, ...]:
+        """End every open violation, because nobody watches any more, and forget everybody."""
+        now = self._time.read(now)
+        self._tracker.tracks.clear()
+        return tuple(self._outward(decision) for decision in self._judge.flush(now))
+
+    def _worth_looking(self, frame: Frame, now: float) -> bool:
+        """Whether anything moved or anybody is there; the gate sees every frame."""
+        if self._gate is None:
+            return True
+        moved = self._gate.moved(frame, now)
+        return moved or self._watched()
+
+    def _watched(self) -> bool:
+        return bool(self._tracker.tracks or self._judge.open)
+
+    def _choose_looks(
+        self, frame: Frame, tracks: list[Track], now: float
+    ) -> list[tuple[Track, float]]:
+        """The most urgent tracks that can be judged, with weights, within the budget."""
+        urgent = [
+            (urgency, track)
+            for track in tracks
+            if track.confirmed
+            and track.seen
+            and track.detection.size >= self._config.verdict.min_face
+            and (urgency := self._judge.needs_look(track, now)) is not None
+        ]
+        urgent.sort(key=lambda pair: (-pair[0], -pair[1].detection.size))
+        looks: list[tuple[Track, float]] = []
+        for _, track in urgent:
+            if len(looks) >= self._config.classifier.budget:
+                break
+            quality = self._assess(frame, track.detection)
+            weight = look_weight(quality, track.score, self._config.verdict)
+            if weight > 0:
+                looks.append((track, weight))
+        return looks
+
+    def _classify(self, frame: Frame, looks: list[tuple[Track, float]], now: float) -> None:
+        if not looks:
+            return
+        scores = self._classifier.classify(frame, [track.detection for track, _ in looks])
+        for (track, weight), row in zip(looks, scores, strict=True):
+            self._judge.observe(track, row.tolist(), weight, now)
+
+    def _person(self, track: Track) -> PersonView:
+        label, confidence, violation = self._judge.state(track)
+        box = track.detection if track.seen else track.box
+        return PersonView(track.id, box, label, confidence, track.seen, violation)
+
+    def _outward(self, decision: Decision) -> Decision:
+        """Box relative to the picture, times on the caller's time line."""
+        width, height = self._view or (1, 1)
+        ended_at = decision.ended_at
+        return replace(
+            decision,
+            box=decision.box.relative(width, height),
+            first_seen=self._time.original(decision.first_seen),
+            decided_at=self._time.original(decision.decided_at),
+            ended_at=None if ended_at is None else self._time.original(ended_at),
+        )
+
+    @contextmanager
+    def _timed(self, timings: dict[str, float], stage: str) -> Iterator[None]:
+        if self._timer is None:
+            yield
+            return
+        start = self._timer()
+        yield
+        timings[stage] = self._timer() - start
