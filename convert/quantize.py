@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from convert.metrics import fit_temperature, summary
+from convert.metrics import PRIOR, fit_prior, fit_temperature, summary
 from maskedge.camera.frame import ChannelOrder
 from maskedge.errors import InputError, MaskedgeError
 from maskedge.modelfile import SCHEMA
@@ -196,7 +196,16 @@ class ClassifierRun:
         return np.asarray(targets(allowed).argmax(1), np.int64)
 
 
-def card_of(run: ClassifierRun, figures: dict[str, Any], temperature: float) -> dict[str, Any]:
+def move_head(model: Any, shift: NDArray[np.float32]) -> None:
+    """Add to the logits by the head's own bias, so that the runtime needs to know nothing."""
+    head = model.get_layer("head")
+    weights, bias = head.get_weights()
+    head.set_weights([weights, bias + shift])
+
+
+def card_of(
+    run: ClassifierRun, figures: dict[str, Any], calibration: dict[str, Any]
+) -> dict[str, Any]:
     """The JSON of a classifier, without the digest."""
     records = run.store.records
     counted: dict[str, int] = {}
@@ -209,7 +218,7 @@ def card_of(run: ClassifierRun, figures: dict[str, Any], temperature: float) -> 
         "network": f"{recipe.backbone} {recipe.alpha:g}/{recipe.size}",
         "input": {"size": recipe.size, "padding": recipe.padding, "order": ChannelOrder.RGB.value},
         "output": "logits",
-        "calibration": {"method": "temperature", "temperature": temperature},
+        "calibration": calibration,
         "training": {
             "faces": counted,
             "sources": sorted({str(s) for s in records["source"][run.training]}),
@@ -256,8 +265,10 @@ def command(folder: Path, out: Path, checkpoint: str, count: int) -> None:
     model = keras.models.load_model(folder / f"{checkpoint}.keras", compile=False)
     out.parent.mkdir(parents=True, exist_ok=True)
     draft = out.with_name(out.stem + ".draft.tflite")
-    draft.write_bytes(to_int8(model, representative(run, count)))
     truth, crops = run.truth, run.validation_crops()
+    shift = fit_prior(truth, predict(model, crops))
+    move_head(model, shift)
+    draft.write_bytes(to_int8(model, representative(run, count)))
     try:
         exact, integer = predict(model, crops), integer_logits(draft, crops)
         gate = compare(truth, exact, integer)
@@ -280,7 +291,12 @@ def command(folder: Path, out: Path, checkpoint: str, count: int) -> None:
         draft.replace(out)
     finally:
         draft.unlink(missing_ok=True)
-    write_card(out, card_of(run, figures, temperature))
+    calibration = {
+        "temperature": temperature,
+        "prior": list(PRIOR),
+        "shift_in_head": [round(float(s), 3) for s in shift],
+    }
+    write_card(out, card_of(run, figures, calibration))
     recall = {k: v["recall"] for k, v in figures["int8"]["by_label"].items()}
     click.echo(
         f"{out}: {out.stat().st_size / 1024:.0f} KB, temperature {temperature}, recall {recall}"
