@@ -65,14 +65,14 @@ def _geometry(rng: Generator, square: Pixels, size: int, padding: float) -> Pixe
         seen = math.exp(rng.uniform(math.log(SMALLEST_FACE), math.log(seen)))
     out = max(12, round(seen * (1 + 2 * padding)))
     zoom = math.exp(rng.normal(0, 0.09))
-    stretch = math.exp(rng.normal(0, 0.05))
+    stretch = math.exp(rng.normal(0, 0.07))
     scale = out / (face * (1 + 2 * padding) * zoom)
     source = square
     if scale < HALF:  # average first: a warp alone would alias
         shrink = round(side * scale * 1.3)
         source = cv2.resize(square, (shrink, shrink), interpolation=cv2.INTER_AREA)
         scale *= side / shrink
-    angle = rng.normal(0, 9) if rng.random() < 0.8 else rng.uniform(-30, 30)
+    angle = rng.normal(0, 12) if rng.random() < 0.85 else rng.uniform(-40, 40)
     cos, sin = math.cos(math.radians(angle)) * scale, math.sin(math.radians(angle)) * scale
     mirror = -1.0 if rng.random() < HALF else 1.0
     matrix = np.array([[cos * mirror * stretch, -sin, 0], [sin * mirror, cos / stretch, 0]])
@@ -99,6 +99,8 @@ def _colour(rng: Generator, crop: Pixels) -> Pixels:
             rng.uniform(0.4, 1.0), rng.uniform(0.8, 1.5), crop.shape[0], dtype=np.float32
         )
         values *= ramp[:, None, None] if rng.random() < HALF else ramp[None, :, None]
+    if rng.random() < 0.08:  # a dark hall, under-exposed
+        values *= rng.uniform(0.3, 0.7)
     mean = values.mean()
     values = (values - mean) * rng.uniform(0.6, 1.35) + mean * math.exp(rng.normal(0, 0.22))
     gamma = math.exp(rng.normal(0, 0.2))

@@ -1,0 +1,248 @@
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from drawn_people import write_set
+
+from convert.coco import Annotation, Picture, read_coco
+from convert.dataset import check, command, split
+from convert.importers import READERS, recognise, standard_label
+from maskedge.errors import InputError, MaskedgeError, UsageError
+from maskedge.geometry import Box
+
+
+@pytest.fixture
+def coco(tmp_path):
+    folder = tmp_path / "source"
+    write_set(folder, "people", 12)
+    return folder
+
+
+def as_voc(coco, folder):
+    folder.mkdir()
+    for picture in read_coco(coco / "people.json", coco / "people"):
+        shutil.copy(picture.path, folder)
+        root = ET.Element("annotation")
+        ET.SubElement(root, "filename").text = picture.path.name
+        size = ET.SubElement(root, "size")
+        ET.SubElement(size, "width").text = str(picture.width)
+        ET.SubElement(size, "height").text = str(picture.height)
+        for face in picture.faces:
+            thing = ET.SubElement(root, "object")
+            ET.SubElement(thing, "name").text = face.label
+            box = ET.SubElement(thing, "bndbox")
+            for edge, value in zip(("xmin", "ymin", "xmax", "ymax"), face.box, strict=True):
+                ET.SubElement(box, edge).text = str(value)
+        ET.ElementTree(root).write(folder / f"{picture.path.stem}.xml")
+    return folder
+
+
+def as_yolo(coco, folder):
+    (folder / "labels").mkdir(parents=True)
+    (folder / "images").mkdir()
+    labels = ["with_mask", "without_mask", "mask_weared_incorrect"]
+    (folder / "classes.txt").write_text("\n".join(labels))
+    for picture in read_coco(coco / "people.json", coco / "people"):
+        shutil.copy(picture.path, folder / "images")
+        lines = []
+        for face in picture.faces:
+            box = face.box.scaled(1 / picture.width, 1 / picture.height)
+            x, y = box.centre
+            lines.append(f"{labels.index(face.label)} {x} {y} {box.width} {box.height}")
+        (folder / "labels" / f"{picture.path.stem}.txt").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def as_folders(coco, folder):
+    for picture in read_coco(coco / "people.json", coco / "people"):
+        pixels = cv2.imread(str(picture.path))
+        for number, face in enumerate(picture.faces):
+            x1, y1, x2, y2 = (int(v) for v in face.box)
+            name = folder / face.label / f"{picture.path.stem}_{number}.png"
+            name.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(name), pixels[y1:y2, x1:x2])
+    return folder
+
+
+MAKERS = {"voc": as_voc, "yolo": as_yolo, "folders": as_folders}
+
+
+@pytest.mark.parametrize("form", ["voc", "yolo"])
+def test_every_form_gives_the_same_faces(coco, tmp_path, form):
+    folder = MAKERS[form](coco, tmp_path / form)
+    assert recognise(folder) == form
+    expected = {p.path.name: p.faces for p in read_coco(coco / "people.json", coco / "people")}
+    found = READERS[form](folder, None)
+    assert len(found) == 12
+    for picture in found:
+        assert picture.path.exists()
+        for face, original in zip(picture.faces, expected[picture.path.name], strict=True):
+            assert face.label == original.label
+            np.testing.assert_allclose(face.box, original.box, atol=0.01)
+
+
+def test_a_folder_per_class_is_one_whole_face_per_picture(coco, tmp_path):
+    folder = as_folders(coco, tmp_path / "folders")
+    assert recognise(folder) == "folders"
+    pictures = READERS["folders"](folder, None)
+    assert len(pictures) == 36
+    assert pictures[0].faces[0].box == Box(0, 0, pictures[0].width, pictures[0].height)
+
+
+def run(*arguments):
+    return CliRunner().invoke(command, [str(a) for a in arguments])
+
+
+def test_what_comes_out_can_be_trained_on(coco, tmp_path):
+    out = tmp_path / "out"
+    done = run(coco, "--out", out, "--val", 0.25, "--test", 0.25)
+    assert done.exit_code == 0, done.output
+    summary = json.loads((out / "summary.json").read_text())
+    assert sum(summary["pictures"].values()) == 12
+    assert set(summary["pictures"]) == {"train", "val", "test"}
+    labels = {f.label for p in read_coco(out / "train.json", out / "train") for f in p.faces}
+    assert labels <= {"with_mask", "without_mask", "incorrect_mask"}
+    assert cv2.imread(str(out / "contact_sheet.png")) is not None
+    again = tmp_path / "again"
+    run(coco, "--out", again, "--val", 0.25, "--test", 0.25)
+    assert (again / "val.json").read_text() == (out / "val.json").read_text()
+
+
+def test_checks_find_what_is_wrong_with_a_set(coco):
+    names = sorted(p.name for p in (coco / "people").iterdir())
+    (coco / "people" / names[0]).write_bytes(b"cut short")
+    shutil.copy(coco / "people" / names[1], coco / "people" / names[2])
+    (coco / "people" / names[3]).unlink()
+    content = json.loads((coco / "people.json").read_text())
+    content["annotations"][3 * 4]["bbox"] = [500, 500, 20, 20]
+    content["annotations"][3 * 5]["bbox"] = [-10, 40, 60, 60]
+    content["categories"][0]["name"] = "KN95"
+    (coco / "people.json").write_text(json.dumps(content))
+    checked = check(read_coco(coco / "people.json", coco / "people"), {})
+    assert checked.problems["corrupt pictures"] == [names[0]]
+    assert checked.problems["missing pictures"] == [names[3]]
+    assert len(checked.problems["exact duplicates, left out"]) == 1
+    assert any("outside" in problem for problem in checked.problems)
+    assert any("over the picture's edge" in problem for problem in checked.problems)
+    assert any("'KN95'" in problem for problem in checked.problems)
+    assert len(checked.pictures) == 9
+
+
+def smooth(seed):
+    noise = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
+    return cv2.resize(noise, (200, 200), interpolation=cv2.INTER_CUBIC)
+
+
+def test_near_duplicates_never_lie_in_two_parts(tmp_path):
+    pictures = []
+    for number in range(40):
+        picture = smooth(number // 2)
+        if number % 2:
+            picture = cv2.resize(picture, (140, 140), interpolation=cv2.INTER_AREA)
+        path = tmp_path / f"{number:02}.jpg"
+        cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 70])
+        face = Annotation(Box(20, 20, 100, 100), "with_mask")
+        pictures.append(Picture(path, 0, 0, "s", (face,)))
+    parts = split(check(pictures, {}).groups, 0.3, 0.3, seed=1)
+    assert set(parts) == {"train", "val", "test"}
+    assert parts[::2] == parts[1::2]
+
+
+def test_frames_of_one_clip_stay_together(tmp_path):
+    pictures = []
+    for number in range(24):
+        path = tmp_path / f"clip{number % 6}_{number:02}.png"
+        cv2.imwrite(str(path), smooth(100 + number))
+        pictures.append(Picture(path, 0, 0, "s", ()))
+    groups = check(pictures, {}, re.compile(r"^(clip\d)_")).groups
+    assert len(set(groups)) == 6
+    assert all(groups[i] == groups[i % 6] for i in range(24))
+
+
+def test_labels_of_other_sets_are_understood():
+    assert standard_label("Mask-Weared Incorrect", {}) == "incorrect_mask"
+    assert standard_label("no mask", {}) == "without_mask"
+    assert standard_label("KN95", {}) is None
+    assert standard_label("KN95", {"KN95": "with_mask"}) == "with_mask"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "said"),
+    [
+        (("--label", "KN95=good"), UsageError, "good"),
+        (("--val", "0.6", "--test", "0.5"), UsageError, "nothing to train on"),
+        (("--group-by", "("), UsageError, "--group-by"),
+    ],
+)
+def test_a_wrong_option_is_a_usage_error(coco, tmp_path, arguments, kind, said):
+    done = run(coco, "--out", tmp_path / "out", *arguments)
+    assert isinstance(done.exception, kind)
+    assert said in str(done.exception)
+
+
+def test_a_folder_of_nothing_is_said_to_be_so(tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert isinstance(run(tmp_path / "empty", "--out", tmp_path / "o").exception, UsageError)
+    assert isinstance(run(tmp_path / "none", "--out", tmp_path / "o").exception, InputError)
+
+
+def test_a_set_is_not_overwritten(coco, tmp_path):
+    run(coco, "--out", tmp_path / "out")
+    assert isinstance(run(coco, "--out", tmp_path / "out").exception, UsageError)
+
+
+KAGGLE = """#!/bin/sh
+# Kaggle's client, as far as it is used: "kaggle datasets download -d NAME -p DIR --unzip".
+[ "$1 $2 $3" = "datasets download -d" ] || { echo "unknown command" >&2; exit 2; }
+[ "$4" = "owner/masks" ] || { echo "403 Client Error: Forbidden" >&2; exit 1; }
+cp -r "$KAGGLE_FAKE_SET"/. "$6"
+"""
+
+
+@pytest.fixture
+def kaggle(tmp_path, coco, monkeypatch):
+    client = tmp_path / "bin" / "kaggle"
+    client.parent.mkdir()
+    client.write_text(KAGGLE)
+    client.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{client.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("KAGGLE_FAKE_SET", str(as_voc(coco, tmp_path / "voc")))
+
+
+@pytest.mark.usefixtures("kaggle")
+def test_a_kaggle_set_is_fetched_by_its_client(tmp_path):
+    done = run("owner/masks", "--from", "kaggle", "--out", tmp_path / "out", "--val", 0)
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["form"] == "voc"
+
+
+@pytest.mark.usefixtures("kaggle")
+def test_what_kaggle_says_is_passed_on(tmp_path):
+    done = run("owner/secret", "--from", "kaggle", "--out", tmp_path / "out")
+    assert isinstance(done.exception, MaskedgeError)
+    assert "403" in str(done.exception)
+
+
+def test_without_kaggles_client_it_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    done = run("owner/masks", "--from", "kaggle", "--out", tmp_path / "out")
+    assert isinstance(done.exception, UsageError)
+    assert "pip install kaggle" in str(done.exception)
+
+
+def test_a_broken_annotation_names_its_file(tmp_path):
+    (tmp_path / "a.xml").write_text("<annotation><object>")
+    with pytest.raises(InputError, match=r"a\.xml"):
+        READERS["voc"](Path(tmp_path), None)
+    cv2.imwrite(str(tmp_path / "b.png"), smooth(1))
+    (tmp_path / "classes.txt").write_text("with_mask\n")
+    (tmp_path / "b.txt").write_text("0 0.5 0.5\n")
+    with pytest.raises(InputError, match=r"b\.txt:1"):
+        READERS["yolo"](Path(tmp_path), None)
