@@ -1,0 +1,139 @@
+"""The gate that spares the networks a still scene: frame differencing on a small grey picture.
+
+Every frame is shrunk to cells of the mean brightness of some 8 x 8 pixels, which takes a sensor's
+noise down by the same factor. A cell has changed when it differs from the frame before (something
+moves) or from its own running average (something came, or moves too slowly for the first) by more
+than its tolerance. The average follows slow light; the tolerance of a cell that never rests, such
+as a screen or a tree, grows.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from maskedge.camera.frame import ChannelOrder
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from maskedge.camera.frame import Frame
+    from maskedge.config import MotionConfig
+
+GRID_WIDTH = 80
+MEAN_ROWS = 240
+"""Rows of the frame that are read, about: four or more for each row of cells."""
+BACKGROUND_SECONDS = 5.0
+"""Time constant of a cell's average: light that changes by less than pixel_delta in it is none."""
+TOLERANCE_SECONDS = 30.0
+"""Time constant of a cell's unrest: people who pass don't raise it, a screen that flickers does."""
+UNREST_FACTOR = 3.0
+TOLERANCE_LIMIT = 3.0
+"""Times pixel_delta that a restless cell may tolerate: a person in front of it is still seen."""
+GLOBAL_SHARE = 0.6
+"""Share of changed cells above which the light or the camera changed: a new scene, once."""
+
+
+class MotionGate:
+    """Says of each frame whether faces should be looked for in it.
+
+    Never blind for longer than ``refresh``: a person who stands still since before the start is
+    found by that look, and the caller's :meth:`keep` then holds the gate open.
+    """
+
+    def __init__(self, config: MotionConfig) -> None:
+        self.share = 0.0
+        """Share of cells that changed in the last frame, 0..1."""
+        self._config = config
+        self._shape: tuple[int, ...] = ()
+        self._open_until = -math.inf
+        self._looked = -math.inf
+        self._last = math.inf
+
+    def moved(self, frame: Frame, now: float) -> bool:
+        """Whether to look for faces in this frame.
+
+        Args:
+            frame: the picture; a change of its size begins a new scene.
+            now: seconds, on any steady time line; a step back begins a new scene.
+
+        Returns:
+            True if something changed in the last ``hold`` seconds, in the first frame, when
+            ``refresh`` seconds have passed since the last look, or if the gate isn't enabled.
+        """
+        if not self._config.enabled:
+            return True
+        if self._changed(frame, now):
+            self._open_until = now + self._config.hold
+        elif now > self._open_until and now - self._looked < self._config.refresh:
+            return False
+        self._looked = now
+        return True
+
+    def keep(self, now: float) -> None:
+        """Stay open for ``hold`` seconds: there are people in view, moving or not."""
+        self._open_until = max(self._open_until, now + self._config.hold)
+
+    def _changed(self, frame: Frame, now: float) -> bool:
+        if frame.pixels.shape != self._shape or now < self._last:
+            self._begin(frame, now)
+            return True
+        grey = self._shrink(frame)
+        elapsed, self._last = now - self._last, now
+
+        cv2.absdiff(grey, self._background, dst=self._difference)
+        cv2.accumulateWeighted(
+            self._difference, self._unrest, 1 - math.exp(-elapsed / TOLERANCE_SECONDS)
+        )
+        np.multiply(self._unrest, UNREST_FACTOR, out=self._tolerance)
+        np.clip(self._tolerance, *self._limits, out=self._tolerance)
+        np.greater(self._difference, self._tolerance, out=self._mask)
+        cv2.absdiff(grey, self._previous, dst=self._difference)
+        np.greater(self._difference, self._tolerance, out=self._mask_previous)
+        np.logical_or(self._mask, self._mask_previous, out=self._mask)
+
+        self.share = float(np.count_nonzero(self._mask)) / self._mask.size
+        if self.share > GLOBAL_SHARE:
+            np.copyto(self._background, grey)
+        else:
+            cv2.accumulateWeighted(
+                grey, self._background, 1 - math.exp(-elapsed / BACKGROUND_SECONDS)
+            )
+        np.copyto(self._previous, grey)
+        return self.share > 0 and self.share >= self._config.threshold
+
+    def _begin(self, frame: Frame, now: float) -> None:
+        """Make all arrays for this size of frame; later frames only fill them."""
+        self._shape = frame.pixels.shape
+        self._last = now
+        self._open_until = self._looked = -math.inf
+        width = min(GRID_WIDTH, frame.width)
+        height = min(max(1, round(frame.height * width / frame.width)), frame.height)
+        size = (height, width)
+        delta = float(self._config.pixel_delta)
+        self._limits = (delta, TOLERANCE_LIMIT * delta)
+        self._small: NDArray[np.uint8] = np.empty((*size, 3), np.uint8)
+        self._grey8: NDArray[np.uint8] = np.empty(size, np.uint8)
+        self._grey: NDArray[np.float32] = np.empty(size, np.float32)
+        self._difference = np.empty(size, np.float32)
+        self._unrest = np.zeros(size, np.float32)
+        self._tolerance = np.empty(size, np.float32)
+        self._mask = np.empty(size, np.bool_)
+        self._mask_previous = np.empty(size, np.bool_)
+        self._previous = self._shrink(frame).copy()
+        self._background = self._previous.copy()
+        self.share = 1.0
+
+    def _shrink(self, frame: Frame) -> NDArray[np.float32]:
+        """The frame's cells as grey levels, in an array that the next call fills again."""
+        height, width = self._grey.shape
+        # Every n-th row is enough for a mean, and a quarter of the time.
+        rows = frame.pixels[:: max(1, frame.height // MEAN_ROWS)]
+        cv2.resize(rows, (width, height), dst=self._small, interpolation=cv2.INTER_AREA)
+        code = cv2.COLOR_RGB2GRAY if frame.order is ChannelOrder.RGB else cv2.COLOR_BGR2GRAY
+        cv2.cvtColor(self._small, code, dst=self._grey8)
+        np.copyto(self._grey, self._grey8)
+        return self._grey
