@@ -131,7 +131,9 @@ class VerdictConfig(_Section):
     """When scores become a decision about a person."""
 
     min_face: int = Field(48, ge=8, le=2000, description="smallest face judged, pixels")
-    min_sharpness: float = Field(12.0, ge=0.0, le=10_000.0, description="least sharpness judged")
+    min_sharpness: float = Field(
+        4.0, ge=0.0, le=10_000.0, description="least sharpness judged; in focus is 20 and more"
+    )
     min_evidence: float = Field(3.0, gt=0.0, le=100.0, description="weight of votes needed")
     min_agreement: Probability = Field(0.7, description="share of votes for the same decision")
     min_confidence: Probability = Field(0.8, description="mean probability of that decision")
