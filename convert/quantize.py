@@ -176,6 +176,12 @@ class ClassifierRun:
             ) from error
         return cls(folder, recipe, store, *split(store, recipe.held_out))
 
+    @property
+    def epochs(self) -> int:
+        """Epochs up to the one whose weights were kept as the best."""
+        history = json.loads((self.folder / "history.json").read_text(encoding="utf-8"))
+        return int(max(history, key=lambda entry: entry["score"])["epoch"])
+
     def validation_crops(self, face: float | None = None) -> NDArray[np.uint8]:
         """Validation crops (N, size, size, 3) RGB; with ``face``, faces shrunk to that edge."""
         from convert.classifier.augment import plain
@@ -220,6 +226,7 @@ def card_of(
         "output": "logits",
         "calibration": calibration,
         "training": {
+            "epochs": run.epochs,
             "faces": counted,
             "sources": sorted({str(s) for s in records["source"][run.training]}),
             "recipe": {k: v for k, v in asdict(recipe).items() if k != "weights"},
