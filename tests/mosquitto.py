@@ -100,6 +100,9 @@ class Mosquitto:
     def thaw(self):
         self.process.send_signal(signal.SIGCONT)
 
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
     def reload(self):
         """Read password and ACL files again."""
         self.process.send_signal(signal.SIGHUP)

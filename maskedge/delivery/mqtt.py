@@ -118,7 +118,7 @@ class Publisher:
         self._tls = credentials.tls_context(config.tls)
         self._client_id = config.client_id or f"maskedge-{root.rsplit('/', 1)[-1]}"
         self._waker = Waker()
-        self._progress = Progress(patience=ack_timeout)
+        self._progress = Progress(ack_timeout)
         self._retained = Retained()
         self._retained.set(self._availability, "online")
         self._session: Session | None = None
@@ -261,6 +261,7 @@ class Publisher:
     def _say_goodbye(self, session: Session, connection: Connection) -> None:
         """Deliver the rest, then ``stopped``, as long as there is time."""
         self._progress.news.set()
+        session.pump(0.0)
         while not session.idle and not session.refused:
             left = self._close_by - _LAST_WORD - time.monotonic()
             if left <= 0:
@@ -284,6 +285,8 @@ class Publisher:
                 self._guest.lost()
         with self._idle:
             self._is_idle = False
+        if problem.code == "broker-silent":
+            self._progress.wait_longer()
         if stable:
             self._backoff.reset()
             self._told = None

@@ -41,18 +41,8 @@ class ConnectionProblem(BrokerError):
 def of_error(config: MqttConfig, error: Exception) -> ConnectionProblem:
     """Why TCP or TLS failed."""
     place = _place(config)
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return ConnectionProblem(
-            "broker-tls",
-            f"{place}: certificate verify failed: {error.verify_message.rstrip('.')}; "
-            "check mqtt.host, mqtt.tls.ca_file and this unit's clock",
-            _HOLD,
-        )
     if isinstance(error, ssl.SSLError):
-        why = (error.reason or str(error)).replace("_", " ").lower()
-        return ConnectionProblem(
-            "broker-tls", f"{place}: TLS failed ({why}): is this a TLS port?", _HOLD
-        )
+        return _of_tls_error(place, error)
     if isinstance(error, socket.gaierror | UnicodeError):
         return ConnectionProblem(
             "broker-unreachable", f"{config.host}: name not known; check mqtt.host and the network"
@@ -62,12 +52,30 @@ def of_error(config: MqttConfig, error: Exception) -> ConnectionProblem:
             "broker-unreachable",
             f"{place}: connection refused; is the broker running, is mqtt.port right?",
         )
+    if config.tls.enabled and isinstance(error, ConnectionError):
+        return ConnectionProblem(
+            "broker-tls", f"{place}: closed during the TLS handshake: is this a TLS port?", _HOLD
+        )
     if isinstance(error, TimeoutError):
         return ConnectionProblem(
             "broker-unreachable", f"{place}: no answer; is it on, does a firewall keep us out?"
         )
     why = (error.strerror if isinstance(error, OSError) else None) or str(error)
     return ConnectionProblem("broker-unreachable", f"{place}: {why}")
+
+
+def _of_tls_error(place: str, error: ssl.SSLError) -> ConnectionProblem:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return ConnectionProblem(
+            "broker-tls",
+            f"{place}: certificate verify failed: {error.verify_message.rstrip('.')}; "
+            "check mqtt.host, mqtt.tls.ca_file and this unit's clock",
+            _HOLD,
+        )
+    why = (error.reason or str(error)).replace("_", " ").lower()
+    return ConnectionProblem(
+        "broker-tls", f"{place}: TLS failed ({why}): is this a TLS port?", _HOLD
+    )
 
 
 def of_loss(

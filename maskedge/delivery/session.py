@@ -53,14 +53,15 @@ class Progress:
     """What outlives a connection.
 
     Attributes:
-        patience: seconds without any PUBACK until the broker counts as frozen; grows with a
-            broker that is only slow.
+        ack_timeout: seconds without any PUBACK until the broker counts as frozen, to begin with.
+        patience: the same in force: longer for a broker that is only slow.
         unsettled: ids of events that were sent and may come again.
         news: set when the outbox may hold something that wasn't fetched.
         holds: topics that the broker refuses.
     """
 
-    patience: float
+    ack_timeout: float
+    patience: float = field(init=False)
     sent: int = 0
     acknowledged: int = 0
     resent: int = 0
@@ -68,6 +69,17 @@ class Progress:
     unsettled: set[str] = field(default_factory=set)
     news: threading.Event = field(default_factory=threading.Event)
     holds: dict[str, _Hold] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.patience = self.ack_timeout
+
+    def wait_longer(self) -> None:
+        """The broker didn't answer in time: it may only be slow."""
+        self.patience = min(self.patience * 2, LONGEST_PATIENCE)
+
+    def answered_after(self, seconds: float) -> None:
+        """The broker has answered: give it a few times as long."""
+        self.patience = min(max(self.ack_timeout, 3 * seconds), LONGEST_PATIENCE)
 
     @property
     def denied(self) -> str | None:
@@ -103,7 +115,6 @@ class Session:
         self._outbox = outbox
         self._retained = retained
         self._progress = progress
-        self._base_patience = progress.patience
         self._window = min(MAX_IN_FLIGHT, connection.receive_maximum)
         self._under_way: dict[int, _Sent] = {}
         self._unsent: deque[Row] = deque()
@@ -162,7 +173,6 @@ class Session:
                     taken.append(ack.mid)
         patience = self._progress.patience
         if self._under_way and time.monotonic() - self._moved > patience:
-            self._progress.patience = min(patience * 2, LONGEST_PATIENCE)
             raise problems.frozen(patience)
         return taken
 
@@ -223,9 +233,7 @@ class Session:
             self.others.append(ack)
             return False
         self._moved = time.monotonic()
-        self._progress.patience = min(
-            max(self._base_patience, 3 * (self._moved - sent.at)), LONGEST_PATIENCE
-        )
+        self._progress.answered_after(self._moved - sent.at)
         what = sent.what
         topic = self._violations if isinstance(what, Row) else what
         if ack.code >= FAILURE:

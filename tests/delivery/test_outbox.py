@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from mosquitto import wait_for
@@ -348,9 +349,9 @@ def test_disk_that_becomes_read_only_and_writable_again(small_disk, make):
     outbox.close()
 
 
-def bytes_written():
-    with open("/proc/self/io", encoding="ascii") as file:  # noqa: PTH123
-        return dict(line.split(": ") for line in file.read().splitlines())["wchar"]
+def bytes_written(what="wchar"):
+    lines = Path("/proc/self/io").read_text(encoding="ascii").splitlines()
+    return int(dict(line.split(": ") for line in lines)[what])
 
 
 def test_nothing_is_written_while_nothing_happens(reopen, path, make):
@@ -364,6 +365,18 @@ def test_nothing_is_written_while_nothing_happens(reopen, path, make):
     outbox.status()
     assert [(file.stat().st_mtime_ns, file.stat().st_size) for file in files] == before
     assert bytes_written() == written
+
+
+def test_an_alert_costs_few_bytes(reopen, make):
+    """docs/decisions/0010: stored and deleted alone, some pages of the log, no whole new file."""
+    outbox = reopen()
+    outbox.put(*make(1))
+    before = bytes_written()
+    for event in make(20):
+        outbox.put(event)
+        outbox.delete(outbox.pending(1))
+        wait_for(lambda: not outbox._done, "the deletion")
+    assert (bytes_written() - before) / 20 < 16 * 1024
 
 
 def test_power_cut_in_the_middle_of_a_write(reopen, path, make, tmp_path):

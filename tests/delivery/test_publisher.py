@@ -13,6 +13,7 @@ from mosquitto import PATIENCE, wait_for
 
 from maskedge import events
 from maskedge.config import MqttConfig
+from maskedge.delivery.backoff import Backoff
 from maskedge.delivery.outbox import Outbox
 
 VALID = jsonschema.Draft202012Validator(events.schema("violation-1"))
@@ -152,18 +153,40 @@ def test_frozen_broker_is_noticed_and_nothing_is_lost(broker, outbox, publish, c
     assert [e["event_id"] for e in collector.firsts()] == [e.event_id for e in sent]
 
 
-def test_slow_broker_is_given_time(broker, outbox, publish, collect, make, relay):
+@pytest.mark.parametrize(
+    ("flaps", "pause"), [(4, 0.7), pytest.param(15, 2.0, marks=pytest.mark.slow)]
+)
+def test_flapping_broker_loses_nothing(broker, outbox, publish, collect, make, relay, flaps, pause):
     wire = relay(broker.port)
     collector = collect(broker.client())
+    publisher = publish(wire.client(), backoff=Backoff())
+    sent = make(flaps * 40)
+    for flap in range(flaps):
+        outbox.put(*sent[flap * 40 : flap * 40 + 40])
+        wire.open = True
+        time.sleep(pause)
+        wire.open = False
+        wire.cut()
+        time.sleep(pause)
+    wire.open = True
+    quiet = time.monotonic()
+    wait_for(lambda: len(collector.firsts()) == len(sent), "all events")
+    assert [e["event_id"] for e in collector.firsts()] == [e.event_id for e in sent]
+    assert publisher.wait_idle(PATIENCE)
+    print(f"recovered after {time.monotonic() - quiet:.1f} s")  # noqa: T201 - with -s
+
+
+def test_slow_broker_is_given_time(broker, outbox, publish, collect, make, relay):
+    wire = relay(broker.port)
+    wire.delay = 1.5  # for the welcome, too
+    collector = collect(broker.client())
     publisher = publish(wire.client(), ack_timeout=1.0)
-    wait_for(lambda: publisher.status().connected, "a connection")
-    wire.delay = 2.0
     for event in make(3):
         outbox.put(event)
         wait_for(lambda: outbox.status().pending == 0, "the acknowledgement")
     assert publisher.wait_idle(PATIENCE)
     assert len(collector.firsts()) == 3
-    # The patience grew once; it doesn't fall back to drop the connection for each event.
+    # The patience grew; it doesn't fall back to drop the connection for each event.
     assert publisher.status().connects <= 3
 
 

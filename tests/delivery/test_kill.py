@@ -1,0 +1,46 @@
+"""SIGKILL at random moments of the life of events: none lost, ids repeated only, order kept."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from mosquitto import wait_for
+
+KILLS = int(os.environ.get("MASKEDGE_KILLS", "1000"))
+
+
+def check_kills(broker, collect, tmp_path, kills):
+    path, log = tmp_path / "state" / "outbox.db", tmp_path / "log"
+    collector = collect(broker.client())
+    life = Path(__file__).with_name("life.py")
+    words = [sys.executable, str(life), str(path), str(broker.port), str(log), str(kills), "1"]
+    subprocess.run(words, check=True, timeout=120 + 2 * kills)
+    stored = log.read_text().split()
+    assert len(stored) > kills / 4, "too few lives were long enough to say anything"
+    collector.drain()
+    firsts = collector.firsts()
+    # Numbers are given without gaps where events are stored: a gap here is an event lost.
+    assert [event["seq"] for event in firsts] == list(range(1, len(firsts) + 1))
+    assert {*stored} <= {event["event_id"] for event in firsts}
+    copies = {(event["event_id"], event["seq"]) for event in collector.events}
+    assert len(copies) == len(firsts)
+    assert not list(path.parent.glob("*.aside-*"))
+    wait_for(lambda: collector.availability[-1] == "stopped", "the clean end")
+    return len(firsts), len(collector.events) - len(firsts)
+
+
+def test_sigkill_at_40_random_moments(broker, collect, tmp_path):
+    check_kills(broker, collect, tmp_path, 40)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_sigkill_at_1000_random_moments(broker, collect, tmp_path, record_property):
+    events, repeated = check_kills(broker, collect, tmp_path, KILLS)
+    record_property("events", events)
+    record_property("repeated", repeated)
+    print(f"{KILLS} kills, {events} events, 0 lost, {repeated} repeated")  # noqa: T201 - with -s

@@ -1,0 +1,217 @@
+"""``listen`` against a real broker, with strangers on the same topics."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from mosquitto import PATIENCE, Mosquitto, wait_for
+
+from maskedge.config import MqttConfig
+from maskedge.errors import BrokerError
+from maskedge.events import EventBuilder, Models, Votes, seal
+from maskedge.geometry import Box
+from maskedge.listen import Notice, Seen, Subscriber, listen, pretty
+
+
+@pytest.fixture
+def broker(tmp_path):
+    broker = Mosquitto(tmp_path).start()
+    yield broker
+    broker.kill()
+
+
+def violation(number=1, device="door"):
+    builder = EventBuilder(device, "entrance", Models("0" * 12, "1" * 12))
+    event = builder.started(
+        label="without_mask",
+        confidence=0.97,
+        votes=Votes(9, 8),
+        track_id=number,
+        box=Box(0.1, 0.2, 0.3, 0.4),
+        first_seen=time.monotonic() - 1,
+        decided_at=time.monotonic(),
+    )
+    return seal(event.to_json(), seq=number, created=event.created).decode()
+
+
+def send(broker, *payloads, topic="maskedge/door/violation", retain=False):
+    for payload in payloads:
+        words = ["mosquitto_pub", "-p", str(broker.port), "-q", "1", "-t", topic, "-m", payload]
+        subprocess.run(words + ["-r"] * retain, check=True)
+
+
+class Screen(io.StringIO):
+    """Standard output that can be watched."""
+
+    def lines(self):
+        return self.getvalue().splitlines()
+
+
+def listening(broker, screen, **options):
+    """``listen`` in a thread, subscribed."""
+    thread = threading.Thread(
+        target=listen,
+        args=(broker.client(),),
+        kwargs={"out": screen, "timeout": PATIENCE} | options,
+    )
+    thread.start()
+    marker = "maskedge/marker/availability"
+    send(broker, "online", topic=marker, retain=True)
+    if not options.get("as_json"):
+        wait_for(lambda: "marker" in screen.getvalue(), "the subscription")
+    else:
+        wait_for(lambda: "maskedge-listen" in broker.log(), "the subscription")
+        time.sleep(0.5)
+    return thread
+
+
+def test_json_lines_are_the_events_as_published(broker):
+    screen = Screen()
+    thread = listening(broker, screen, as_json=True, count=3)
+    sent = [violation(n) for n in range(1, 4)]
+    send(broker, *sent)
+    thread.join(PATIENCE)
+    assert [json.loads(line) for line in screen.lines()] == [json.loads(one) for one in sent]
+
+
+def test_unique_drops_what_comes_twice(broker):
+    screen = Screen()
+    thread = listening(broker, screen, as_json=True, unique=True, count=2)
+    first, second = violation(1), violation(2)
+    send(broker, first, first, second)
+    thread.join(PATIENCE)
+    assert [json.loads(line)["seq"] for line in screen.lines()] == [1, 2]
+
+
+def test_pretty_lines_tell_when_where_what_and_who(broker):
+    screen = Screen()
+    thread = listening(broker, screen, count=2)
+    event = violation(7)
+    send(broker, event, event)
+    send(broker, "offline", topic="maskedge/door/availability")
+    thread.join(PATIENCE)
+    shown = [line for line in screen.lines() if "entrance" in line]
+    assert len(shown) == 2
+    for word in ("door/entrance", "started", "without_mask", "97%", "8/9 votes", "person 7"):
+        assert word in shown[0]
+    assert "(repeated)" not in shown[0]
+    assert "(repeated)" in shown[1]
+
+
+def test_availability_is_shown_when_it_changes(broker):
+    screen = Screen()
+    send(broker, "online", topic="maskedge/door/availability", retain=True)
+    thread = listening(broker, screen, device=None, count=1)
+    send(broker, "offline", topic="maskedge/door/availability", retain=True)
+    wait_for(lambda: "door  is offline" in screen.getvalue(), "offline")
+    send(broker, violation())
+    thread.join(PATIENCE)
+    assert sum("door  is online" in line for line in screen.lines()) == 1
+
+
+def test_one_device_only(broker):
+    with Subscriber(broker.client(), "door") as subscriber:
+        send(broker, violation(1, "gate"), topic="maskedge/gate/violation")
+        send(broker, violation(2))
+        notice = next(subscriber.notices(PATIENCE))
+    assert (notice.device, notice.event["seq"]) == ("door", 2)
+
+
+@pytest.mark.parametrize(
+    "junk", ["no JSON", "[]", "{}", '{"schema":"maskedge.violation/1"}', "[" * 5000, "1e999"]
+)
+def test_junk_is_no_event_and_no_reason_to_stop(broker, junk, caplog):
+    with Subscriber(broker.client()) as subscriber:
+        send(broker, junk, violation())
+        assert next(subscriber.notices(PATIENCE)).event["seq"] == 1
+    assert "not a violation" in caplog.text
+
+
+def test_a_stranger_cannot_steer_the_terminal():
+    event = {"type": "\x1b[2J", "label": "a\nb", "decided_at": "\x07", "camera": "\u202e"}
+    line = pretty(Notice("door\x1b]0;x", event=event))
+    assert line.isprintable()
+    assert pretty(Notice("door", availability="\x1b[31m")).isprintable()
+
+
+def test_subscriber_comes_back_by_itself(broker):
+    got = []
+    with Subscriber(broker.client()) as subscriber:
+
+        def gather():
+            got.extend(subscriber.notices())
+
+        thread = threading.Thread(target=gather)
+        thread.start()
+        broker.kill()
+        wait_for(lambda: subscriber._connection is None, "the loss")
+        broker.start()
+        wait_for(lambda: subscriber._connection is not None, "the return")
+        send(broker, violation())
+        subscriber_end = time.monotonic() + PATIENCE
+        while not got and time.monotonic() < subscriber_end:
+            time.sleep(0.05)
+        subscriber.stop()
+        thread.join(PATIENCE)
+    assert [n.event["seq"] for n in got] == [1]
+
+
+def test_first_connect_errors_are_one_clear_sentence(broker, tmp_path):
+    broker.kill()
+    with pytest.raises(BrokerError, match="connection refused; is the broker running"):
+        listen(broker.client())
+    with pytest.raises(BrokerError, match=r"name not known; check mqtt\.host"):
+        listen(MqttConfig(host="no-such-host.invalid"))
+    guarded = Mosquitto(tmp_path, anonymous=False)
+    guarded.configure(f"password_file {guarded.passwords(me='secret')}")
+    guarded.start()
+    try:
+        with pytest.raises(BrokerError, match="bad user name or password"):
+            listen(guarded.client(username="me"))
+    finally:
+        guarded.kill()
+
+
+def test_a_count_that_is_not_reached_is_an_error(broker):
+    with pytest.raises(BrokerError, match=r"only 0 of 2 violations came within 0\.5 s"):
+        listen(broker.client(), count=2, timeout=0.5, out=Screen())
+    assert listen(broker.client(), timeout=0.2, out=Screen()) == 0
+
+
+def test_broken_pipe_ends_quietly(broker):
+    class Closed(Screen):
+        def write(self, _):
+            raise BrokenPipeError
+
+    send(broker, "online", topic="maskedge/door/availability", retain=True)
+    assert listen(broker.client(), timeout=PATIENCE, out=Closed()) == 0
+
+
+def test_ctrl_c_ends_cleanly(broker):
+    code = (
+        "import sys; from maskedge.config import MqttConfig; from maskedge.listen import listen; "
+        f"sys.exit(listen(MqttConfig(host='127.0.0.1', port={broker.port})))"
+    )
+    send(broker, "online", topic="maskedge/door/availability", retain=True)
+    child = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert "door  is online" in child.stdout.readline()
+    child.send_signal(2)
+    _, errors = child.communicate(timeout=PATIENCE)
+    assert (child.returncode, errors) == (0, "")
+
+
+def test_memory_of_seen_ids_is_bounded():
+    seen = Seen(most=3)
+    assert [seen.add(x) for x in "abcab"] == [True, True, True, False, False]
+    assert seen.add("d")  # forgets c, the one not seen for longest
+    assert seen.add("c")
+    assert not seen.add("b")
+    assert len(seen._ids) == 3
