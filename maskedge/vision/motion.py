@@ -85,15 +85,16 @@ class MotionGate:
         elapsed, self._last = now - self._last, now
 
         cv2.absdiff(grey, self._background, dst=self._difference)
-        cv2.accumulateWeighted(
-            self._difference, self._unrest, 1 - math.exp(-elapsed / TOLERANCE_SECONDS)
-        )
+        cv2.absdiff(grey, self._previous, dst=self._previous)
+        np.maximum(self._difference, self._previous, out=self._difference)
         np.multiply(self._unrest, UNREST_FACTOR, out=self._tolerance)
         np.clip(self._tolerance, *self._limits, out=self._tolerance)
         np.greater(self._difference, self._tolerance, out=self._mask)
-        cv2.absdiff(grey, self._previous, dst=self._difference)
-        np.greater(self._difference, self._tolerance, out=self._mask_previous)
-        np.logical_or(self._mask, self._mask_previous, out=self._mask)
+        # Limited, so that a person who passes leaves the tolerance as it was.
+        np.minimum(self._difference, self._limits[1], out=self._difference)
+        cv2.accumulateWeighted(
+            self._difference, self._unrest, 1 - math.exp(-elapsed / TOLERANCE_SECONDS)
+        )
 
         self.share = float(np.count_nonzero(self._mask)) / self._mask.size
         if self.share > GLOBAL_SHARE:
@@ -122,7 +123,6 @@ class MotionGate:
         self._unrest = np.zeros(size, np.float32)
         self._tolerance = np.empty(size, np.float32)
         self._mask = np.empty(size, np.bool_)
-        self._mask_previous = np.empty(size, np.bool_)
         self._previous = self._shrink(frame).copy()
         self._background = self._previous.copy()
         self.share = 1.0
