@@ -13,7 +13,6 @@ import math
 import random
 import threading
 import time
-from collections import deque
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
@@ -34,8 +33,8 @@ log = logging.getLogger(__name__)
 _CLOSE_TIMEOUT = 0.8
 """Seconds that :meth:`CameraGuard.close` waits for each of its two threads."""
 
-_RATE_WINDOW = 30
-"""Frames over which the rate is measured."""
+_RATE_WINDOW = 2.0
+"""Seconds over which the rate is measured; a stream begins with a burst of what it had buffered."""
 
 
 class _Session(threading.Thread):
@@ -126,7 +125,7 @@ class CameraGuard:
         self._closing = False
         self._frame: Frame | None = None
         self._failure: MaskedgeError | None = None
-        self._arrivals: deque[float] = deque(maxlen=_RATE_WINDOW)
+        self._mark = (0.0, 0)  # when, and after how many frames, the measured window began
         self._status = CameraStatus(name, CameraState.OPENING, clock())
 
     def start(self) -> Self:
@@ -175,7 +174,7 @@ class CameraGuard:
     def status(self) -> CameraStatus:
         """The camera now."""
         with self._changed:
-            return replace(self._status, fps=self._rate())
+            return self._status
 
     @property
     def hung(self) -> int:
@@ -210,15 +209,20 @@ class CameraGuard:
             skipped = max(0, frame.number - session.last_number - 1)
             session.last_number = frame.number
             session.frames += 1
-            old = self._status
+            now, old = self.clock(), self._status
             if old.state is not CameraState.STREAMING:
                 log.info("%s: streaming, %dx%d", old.name, frame.width, frame.height)
-                old = replace(old, state=CameraState.STREAMING, since=self.clock(), error=None)
-            self._arrivals.append(self.clock())
+                old = replace(old, state=CameraState.STREAMING, since=now, error=None)
+                self._mark = (now, old.frames + 1)
+            frames, fps = old.frames + 1, old.fps
+            if now - self._mark[0] >= _RATE_WINDOW:
+                fps = (frames - self._mark[1]) / (now - self._mark[0])
+                self._mark = (now, frames)
             self._status = replace(
                 old,
-                frames=old.frames + 1,
+                frames=frames,
                 dropped=old.dropped + skipped + (self._frame is not None),
+                fps=fps,
                 width=frame.width,
                 height=frame.height,
             )
@@ -300,7 +304,9 @@ class CameraGuard:
                 state, message = CameraState.ENDED, None
             else:
                 state, message, self._failure = CameraState.LOST, str(verdict), verdict
-            self._status = replace(self._status, state=state, since=self.clock(), error=message)
+            self._status = replace(
+                self._status, state=state, since=self.clock(), error=message, fps=0.0
+            )
             self._changed.notify_all()
 
     def _lose(self, error: MaskedgeError) -> None:
@@ -308,8 +314,7 @@ class CameraGuard:
             old = self._status
             if old.state is not CameraState.LOST:
                 log.info("%s", error)
-                old = replace(old, state=CameraState.LOST, since=self.clock())
-                self._arrivals.clear()
+                old = replace(old, state=CameraState.LOST, since=self.clock(), fps=0.0)
             self._status = replace(old, error=str(error))
 
     def _backoff(self, failures: int, spent: float) -> float:
@@ -331,12 +336,6 @@ class CameraGuard:
             or self._failure is not None
             or self._status.state is CameraState.ENDED
         )
-
-    def _rate(self) -> float:
-        if self._status.state is not CameraState.STREAMING or len(self._arrivals) < 2:  # noqa: PLR2004
-            return 0.0
-        span = self._arrivals[-1] - self._arrivals[0]
-        return (len(self._arrivals) - 1) / span if span > 0 else 0.0
 
 
 def _readable(error: Exception, name: str) -> MaskedgeError:

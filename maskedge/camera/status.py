@@ -27,7 +27,7 @@ class CameraStatus:
         frames: taken from the camera so far.
         dropped: of these, replaced by a newer one before anybody took them, or skipped.
         reopens: how many times it was opened anew, with or without success.
-        fps: measured over the last 30 frames, 0 unless streaming.
+        fps: measured over two seconds; 0 until then, and unless streaming.
         width: of the newest frame, pixels; 0 before the first.
         height: of the newest frame, pixels.
     """

@@ -73,6 +73,38 @@ def test_media_time_runs_on_when_a_video_is_looped(make_video):
     assert int(found[6].pixels.mean()) < 4
 
 
+def test_irregular_time_stamps_are_kept_in_every_round(make_video, monkeypatch):
+    class Irregular:
+        """A capture of three frames at 0, 0.5 and 0.6 s that calls itself 10 fps."""
+
+        def __init__(self, *_):
+            self.index = -1
+
+        def grab(self):
+            self.index += 1
+            return self.index < 3
+
+        def get(self, key):
+            stamps = {cv2.CAP_PROP_POS_MSEC: (0.0, 500.0, 600.0, 0.0)[self.index]}
+            return stamps.get(key, 10.0 if key == cv2.CAP_PROP_FPS else 3.0)
+
+        def retrieve(self):
+            return True, np.zeros((4, 4, 3), np.uint8)
+
+        def isOpened(self):
+            return True
+
+        def release(self):
+            pass
+
+    path = make_video()
+    monkeypatch.setattr(cv2, "VideoCapture", Irregular)
+    camera = open_files(path, loop=True)
+    camera.open()
+    times = [camera.read().time for _ in range(6)]
+    assert times == pytest.approx([0, 0.5, 0.6, 0.7, 1.2, 1.3])
+
+
 def test_opening_again_begins_at_the_beginning(make_video):
     camera = open_files(make_video(frames=4))
     assert len(frames(camera)) == len(frames(camera)) == 4

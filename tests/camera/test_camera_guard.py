@@ -49,7 +49,30 @@ def test_frames_arrive_and_the_status_tells(guarded):
     assert (status.name, status.state, status.error) == ("fake", CameraState.STREAMING, None)
     assert (status.width, status.height, status.reopens) == (64, 48, 0)
     assert status.frames >= 2
-    assert status.fps > 0
+
+
+def test_the_rate_is_measured(until):
+    class Ticking:
+        now = 0.0
+
+        def clock(self):
+            return self.now
+
+        def sleep(self, seconds):
+            self.now += seconds
+
+    time_line = Ticking()
+    fake = FakeCamera(
+        Show(100, fps=5.0), End(), live=False, clock=time_line.clock, sleep=time_line.sleep
+    )
+    rates = set()
+    with CameraGuard(lambda: fake, clock=time_line.clock, read_timeout=1e6) as guard:
+        while guard.wait(SLOW):
+            rates.add(round(guard.status.fps, 3))
+        until(lambda: guard.ended)
+        assert guard.status.fps == 0
+    assert rates <= {0.0, 5.0}
+    assert 5.0 in rates
 
 
 def test_of_a_live_camera_only_the_newest_frame_is_kept_and_the_rest_counted(guarded, until):

@@ -124,6 +124,19 @@ def test_a_server_killed_and_started_again(rtsp_server, until):
         until(lambda: guard.wait(1.0) is not None)
 
 
+def test_a_frozen_servers_read_ends_by_itself(rtsp_server):
+    server = rtsp_server()
+    camera = StreamCamera(server.url(), read_timeout=2.0)
+    camera.open()
+    camera.read()
+    server.freeze()
+    began = time.monotonic()
+    with pytest.raises(CameraError, match="the stream stopped"):
+        list(iter(camera.read, None))
+    assert time.monotonic() - began < 45  # about 2; without limits OpenCV takes 90
+    camera.close()
+
+
 def test_a_frozen_server_is_noticed_and_the_stream_recovers(rtsp_server, until):
     server = rtsp_server()
     with guard_of(server.url(), read_timeout=3.0) as guard:
@@ -146,6 +159,7 @@ def test_user_and_password(rtsp_server, method):
     assert "refuses this user and password" in failure(server.url(login="joe:wrong@"))
     assert "wants a user and password" in failure(server.url())
     assert "has no stream at '/other'" in failure(server.url("/other", LOGIN))
+    assert "answers, but sent no video" in explain(server.url(login=LOGIN))  # it got in
 
 
 def test_a_password_from_the_environment_opens_the_stream(rtsp_server, monkeypatch):
