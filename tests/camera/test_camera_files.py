@@ -91,7 +91,7 @@ def test_irregular_time_stamps_are_kept_in_every_round(make_video, monkeypatch):
         def retrieve(self):
             return True, np.zeros((4, 4, 3), np.uint8)
 
-        def isOpened(self):
+        def isOpened(self):  # noqa: N802 - OpenCV's name
             return True
 
         def release(self):
