@@ -51,7 +51,7 @@ class Steps(click.Group):
 
 @click.group(cls=Steps, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    r"""From pictures to int8 networks that are proven before they ship.
+    """From pictures to int8 networks that are proven before they ship.
 
     \b
     DATA is a COCO set: train.json, train/, val.json and val/ (convert/README.md has more). With it,
@@ -67,7 +67,7 @@ def main() -> None:
       python -m convert report --figures figures.json
 
     Training goes on after a kill with --resume. Each step says more with --help.
-    """
+    """  # noqa: D301 - click reads the \b
 
 
 def run() -> None:

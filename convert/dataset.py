@@ -286,7 +286,7 @@ def command(
     group_by: str | None,
     seed: int,
 ) -> None:
-    r"""Import, check, split and show a set of labelled pictures.
+    """Import, check, split and show a set of labelled pictures.
 
     SOURCE is a folder (or COCO file) in COCO, Pascal VOC, YOLO or folder-per-class form, or with
     --from kaggle a set's name, fetched by Kaggle's client with your own token.
@@ -295,9 +295,9 @@ def command(
     Examples:
       python -m convert dataset downloads/mask-set --out data/masks
       python -m convert dataset andrewmvd/face-mask-detection --from kaggle --out data/kaggle
-      python -m convert dataset frames --out data/frames --group-by '^(clip\d+)_' \
+      python -m convert dataset frames --out data/frames --group-by '^(clip\\d+)_' \\
           --label ok=with_mask
-    """
+    """  # noqa: D301 - click reads the \b
     from tqdm import tqdm
 
     if (out / "train.json").exists():

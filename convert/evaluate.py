@@ -154,7 +154,7 @@ def command(
     threshold: float | None,
     limit: int | None,
 ) -> None:
-    r"""Score detector, classifier and the whole chain on a COCO set.
+    """Score detector, classifier and the whole chain on a COCO set.
 
     Categories with_mask, without_mask and incorrect_mask (or mask_weared_incorrect) are judged; any
     other is a face of unknown state: found or not, never judged. Annotations with "by" and crowds
@@ -163,7 +163,7 @@ def command(
     \b
     Example:
       python -m convert evaluate --coco val.json --images val/ --json figures.json --out report/
-    """
+    """  # noqa: D301 - click reads the \b
     from tqdm import tqdm
 
     from convert.coco import read_coco

@@ -181,13 +181,13 @@ def model_card(models: Sequence[ModelFile], evaluations: Mapping[str, dict[str, 
     help="Folder of the networks.",
 )
 def command(figures: tuple[str, ...], models: Path) -> None:
-    r"""Write measured figures into each network's JSON, and MODEL_CARD.md beside them.
+    """Write measured figures into each network's JSON, and MODEL_CARD.md beside them.
 
     \b
     Example:
       python -m convert evaluate --coco val.json --images val --json figures.json
       python -m convert report --figures validation=figures.json
-    """
+    """  # noqa: D301 - click reads the \b
     from convert.quantize import write_card
 
     evaluations = {}

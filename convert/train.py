@@ -17,12 +17,12 @@ TASKS = {"classifier": "convert.classifier.train", "detector": "convert.detector
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def command(ctx: click.Context, task: str | None, arguments: tuple[str, ...]) -> None:
-    r"""Train a network; each task has options of its own.
+    """Train a network; each task has options of its own.
 
     \b
       python -m convert train --task classifier --help
       python -m convert train --task detector --help
-    """
+    """  # noqa: D301 - click reads the \b
     if task is None:
         if {"-h", "--help"} & set(arguments):
             click.echo(ctx.get_help())
