@@ -13,6 +13,9 @@ from typing import Any
 _FFMPEG_QUIET = "-8"
 """AV_LOG_QUIET of libavutil/log.h."""
 
+_OPENCV_SILENT = 0
+"""LOG_LEVEL_SILENT of opencv2/core/utils/logger.defines.h."""
+
 _CAPTURE_OPTIONS = "rtsp_transport;tcp|fpsprobesize;0"
 """TCP: UDP loses packets, and pictures with them. No guessing of the frame rate: that alone kept
 the opening of a stream waiting for two seconds of frames."""
@@ -30,5 +33,7 @@ def load_cv2() -> Any:
     import cv2  # noqa: PLC0415 - 0.2 s and 50 MB that `--help` needn't pay
 
     if "OPENCV_LOG_LEVEL" not in os.environ:
-        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        # OpenCV 5 moved the function.
+        set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
+        set_level(_OPENCV_SILENT)
     return cv2
