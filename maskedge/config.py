@@ -117,7 +117,7 @@ class MotionConfig(_Section):
 class TrackerConfig(_Section):
     """How boxes become persons."""
 
-    max_age: PositiveSeconds = Field(1.5, description="seconds a person may go unseen")
+    max_age: PositiveSeconds = Field(2.0, description="seconds a person may go unseen")
     min_hits: int = Field(2, ge=1, le=30, description="sightings until a person counts")
     gate: float = Field(
         4.0, ge=1.0, le=20.0, description="how unlikely a box may be for a person, in deviations"

@@ -6,6 +6,7 @@ may hand in a timer for the stages.
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
@@ -27,6 +28,8 @@ INSIDE = 0.7
 """Least part of a face inside the picture that is judged."""
 CLEAR_SIZE = 1.25
 """A face this many times ``min_face`` counts fully."""
+CLEAR_SHARPNESS = 5.0
+"""A face this many times ``min_sharpness`` counts fully."""
 CLEAR_SCORE = 0.75
 """Detector score from which a face counts fully."""
 
@@ -114,7 +117,9 @@ def look_weight(quality: Quality, score: float, config: VerdictConfig) -> float:
     ):
         return 0.0
     size = min(1.0, quality.size / (CLEAR_SIZE * config.min_face))
-    return size * quality.inside * min(1.0, score / CLEAR_SCORE)
+    clear = CLEAR_SHARPNESS * config.min_sharpness
+    focus = math.sqrt(min(1.0, quality.sharpness / clear)) if clear else 1.0
+    return size * focus * quality.inside * min(1.0, score / CLEAR_SCORE)
 
 
 class _SteadyTime:

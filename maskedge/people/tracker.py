@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from maskedge.people.assignment import assign
-from maskedge.people.kalman import BoxFilter, measurement
+from maskedge.people.kalman import MEASURE_STD, BoxFilter, measurement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -113,7 +113,7 @@ class Tracker:
         """Take in the faces of one frame.
 
         Args:
-            boxes: pixels; empty or non-finite ones are ignored.
+            boxes: pixels; non-finite ones and ones thinner than a pixel are ignored.
             scores: the detector's, one per box.
             now: seconds, monotonic; intervals may vary.
             view: width and height of the picture, pixels: who walked out of it isn't waited for,
@@ -125,7 +125,7 @@ class Tracker:
         sightings = [
             (box, score)
             for box, score in zip(boxes, scores, strict=True)
-            if all(map(math.isfinite, box)) and box.area > 0
+            if all(map(math.isfinite, box)) and min(box.width, box.height) >= 1.0
         ]
         strong = [s for s in sightings if s[1] >= self.config.start_score]
         weak = [s for s in sightings if s[1] < self.config.start_score]
@@ -175,13 +175,9 @@ def _gains(tracks: list[Track], boxes: list[Box], gate: float) -> NDArray[np.flo
     means, variances = (np.array(v) for v in zip(*(t.expectation() for t in tracks), strict=True))
     measured = np.array([measurement(box) for box in boxes])
     distance = np.sum((measured[None] - means[:, None]) ** 2 / variances[:, None], axis=2)
-    # Pixels to face sizes, so that near and far faces are compared alike.
-    scale = np.exp(measured[:, 2] + measured[:, 3])[None, :]
-    spread = np.log(np.prod(variances, axis=1))[:, None] - 2 * np.log(scale)
-    spread -= _REFERENCE_SPREAD
+    # In face sizes, not pixels, so that near and far faces are compared alike.
+    log_area = measured[:, 2] + measured[:, 3]
+    spread = np.sum(np.log(variances / MEASURE_STD**2), axis=1)[:, None] - 2 * log_area[None]
     gains = NEWCOMER_COST - distance - spread
     result: NDArray[np.float64] = np.where(distance <= gate**2, np.maximum(gains, 1e-6), 0.0)
     return result
-
-
-_REFERENCE_SPREAD = float(np.log(np.prod(np.array([0.08, 0.08, 0.10, 0.10]) ** 2)))

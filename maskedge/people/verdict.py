@@ -232,11 +232,8 @@ class Judge:
         return self.config.alert_on if label in self.config.alert_on else (label,)
 
     def _decided(self, tally: Tally) -> str | None:
-        for label in LABELS:
-            group = self._group(label)
-            if self._rule(tally, *group):
-                return tally.leader(group)
-        return None
+        group = max(map(self._group, LABELS), key=tally.mean)
+        return tally.leader(group) if self._rule(tally, *group) else None
 
     def _resume(self, person: _Person, now: float, view: tuple[float, float] | None) -> bool:
         """Take over the violation of somebody lost nearby who must be the same person.

@@ -1,0 +1,303 @@
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from maskedge.camera.frame import ChannelOrder, Frame
+from maskedge.config import Config
+from maskedge.errors import AcceleratorError
+from maskedge.geometry import Box
+from maskedge.people.simulate import Noise, Scene, Sighting, SimulatedVision, Visit
+from maskedge.pipeline import Pipeline, look_weight
+from maskedge.trial import ClearQuality, clear, play
+from maskedge.vision.base import Face
+
+BARE = (0.02, 0.96, 0.02)
+MASK = (0.96, 0.02, 0.02)
+PIXELS = np.zeros((480, 640, 3), np.uint8)
+
+
+def face(x, y=200.0, size=80.0):
+    return Box(x - 0.4 * size, y - size / 2, x + 0.4 * size, y + size / 2)
+
+
+class Gate:
+    """Says what it is told, and notes until when it was asked to look on."""
+
+    def __init__(self):
+        self.moving = True
+        self.kept = None
+
+    def moved(self, _frame, _now):
+        return self.moving
+
+    def keep(self, now):
+        self.kept = now
+
+
+class Door:
+    """A pipeline and what its networks see."""
+
+    def __init__(self, gate=None, assess=clear, **config):
+        self.vision = SimulatedVision()
+        self.config = Config.model_validate(config)
+        self.pipeline = Pipeline(
+            self.vision, self.vision, assess, gate, self.config, timer=itertools.count().__next__
+        )
+        self.now = 50.0
+
+    def step(self, *persons, dt=0.1, pixels=PIXELS):
+        self.now += dt
+        shown = [Sighting(Face(box, 0.9), scores, 0) for box, scores in persons]
+        self.vision.show(shown)
+        return self.pipeline.process(Frame(pixels, ChannelOrder.RGB, self.now), self.now)
+
+    def stay(self, seconds, *persons):
+        return [self.step(*persons) for _ in range(round(seconds * 10))]
+
+
+def decided(results):
+    return [(d.type, d.reason) for result in results for d in result.decisions]
+
+
+def test_a_visit_from_start_to_end():
+    door = Door()
+    results = door.stay(3, (face(320), BARE)) + door.stay(8)
+    started, ended = (d for result in results for d in result.decisions)
+    assert (started.type, ended.type, ended.reason) == ("started", "ended", "left")
+    assert started.key == ended.key
+    assert started.box == pytest.approx(face(320).scaled(1 / 640, 1 / 480))
+    person = results[20].persons[0]
+    assert (person.label, person.seen, person.violation) == ("without_mask", True, started.key)
+    assert person.box == face(320)
+    assert results[20].faces == (Face(face(320), 0.9),)
+    assert results[-1].persons == ()
+
+
+def test_boxes_over_the_edge_are_told_within_the_picture():
+    door = Door()
+    results = door.stay(3, (Box(-10, 100, 70, 200), BARE))
+    (started,) = (d for result in results for d in result.decisions)
+    assert started.box == pytest.approx((0, 100 / 480, 70 / 640, 200 / 480))
+
+
+def test_small_and_blurred_faces_are_not_judged():
+    small = Door(verdict={"min_face": 100})
+    assert decided(small.stay(5, (face(320, size=99), BARE))) == []
+    assert small.step((face(320, size=99), BARE)).persons[0].label == "unsure"
+
+    blurred = Door(
+        assess=lambda _frame, box: ClearQuality(box.size, sharpness=5.0),
+        verdict={"min_sharpness": 6},
+    )
+    results = blurred.stay(5, (face(320), BARE))
+    assert decided(results) == []
+    assert not any(result.classified for result in results)
+
+
+def test_weights_of_looks():
+    config = Config().verdict
+    assert look_weight(ClearQuality(100.0), 0.9, config) == 1.0
+    assert look_weight(ClearQuality(config.min_face - 1), 0.9, config) == 0.0
+    assert look_weight(ClearQuality(100.0, sharpness=config.min_sharpness - 1), 0.9, config) == 0.0
+    anything = config.model_copy(update={"min_sharpness": 0.0})
+    assert look_weight(ClearQuality(100.0, sharpness=0.0), 0.9, anything) == 1.0
+    assert look_weight(ClearQuality(100.0, inside=0.5), 0.9, config) == 0.0
+    for poor, score in (
+        (ClearQuality(config.min_face), 0.9),
+        (ClearQuality(100.0, inside=0.8), 0.9),
+        (ClearQuality(100.0, sharpness=2 * config.min_sharpness), 0.9),
+        (ClearQuality(100.0), 0.5),
+    ):
+        assert 0.5 < look_weight(poor, score, config) < 1.0
+
+
+def test_a_still_scene_without_persons_is_not_looked_at():
+    gate = Gate()
+    door = Door(gate)
+    gate.moving = False
+    assert not any(result.looked for result in door.stay(2))
+    gate.moving = True
+    assert door.step((face(320), MASK)).looked
+
+
+def test_the_gate_makes_nobody_invisible():
+    gate = Gate()
+    door = Door(gate)
+    door.step((face(320), BARE))
+    gate.moving = False
+    results = door.stay(60, (face(320), BARE))
+    assert all(result.looked for result in results)
+    assert decided(results) == [("started", None)]
+    assert gate.kept == pytest.approx(door.now)
+
+
+def test_somebody_lost_is_still_looked_for():
+    gate = Gate()
+    door = Door(gate)
+    door.stay(3, (face(320), BARE))
+    gate.moving = False
+    assert all(result.looked for result in door.stay(4))
+    assert decided(door.stay(2)) == [("ended", "left")]
+    assert not door.step().looked
+
+
+def test_the_budget_bounds_the_faces_classified():
+    door = Door(classifier={"budget": 4})
+    crowd = [(face(40 + 75 * (i % 8), 60 + 100 * (i // 8), 55), BARE) for i in range(32)]
+    results = door.stay(8, *crowd)
+    assert max(result.classified for result in results) == 4
+    started = [d for result in results for d in result.decisions]
+    assert len(started) == len({d.track_id for d in started}) == 32
+
+
+def test_decided_persons_cost_little():
+    door = Door()
+    door.stay(3, (face(320), MASK))
+    assert sum(result.classified for result in door.stay(10, (face(320), MASK))) <= 12
+
+
+def test_no_more_faces_than_configured():
+    door = Door(detector={"max_faces": 2})
+    result = door.step(*[(face(100 + 150 * i), MASK) for i in range(4)])
+    assert len(result.faces) == 2
+
+
+def test_flush_ends_what_is_open_and_starts_anew():
+    door = Door()
+    door.stay(3, (face(320), BARE))
+    (ended,) = door.pipeline.flush(door.now)
+    assert (ended.type, ended.reason) == ("ended", "shutdown")
+    assert ended.box == pytest.approx(face(320).scaled(1 / 640, 1 / 480))
+    assert door.pipeline.open_violations == ()
+    assert door.pipeline.flush(door.now) == ()
+
+
+def test_new_thresholds_keep_tracks_and_violations():
+    door = Door()
+    before = door.stay(3, (face(320), BARE))[-1].persons[0]
+    changed = Config.model_validate({"verdict": {"min_face": 200}, "tracker": {"max_age": 5.0}})
+    door.pipeline.reconfigure(changed)
+    results = door.stay(5, (face(320), BARE))
+    assert results[-1].persons[0].track_id == before.track_id
+    assert decided(results) == []
+    assert not any(result.classified for result in results)
+    assert results[-1].persons[0].violation == before.violation
+
+
+def test_time_running_back_neither_decides_nor_blinds():
+    door = Door()
+    results = door.stay(3, (face(320), MASK))
+    results.append(door.step((face(320), MASK), dt=-86_400.0))
+    results += door.stay(2, (face(320), MASK))
+    assert decided(results) == []
+    assert len({result.persons[0].track_id for result in results[5:]}) == 1
+    bare = door.stay(6, (face(320), BARE))
+    (started,) = (d for result in bare for d in result.decisions)
+    assert door.now - 6 < started.decided_at <= door.now
+    assert decided(door.stay(8)) == [("ended", "left")]
+
+
+def test_a_long_pause_ends_what_was_open():
+    door = Door()
+    door.stay(3, (face(320), BARE))
+    results = [door.step((face(320), BARE), dt=3600.0)]
+    assert decided(results) == [("ended", "left")]
+    assert decided(door.stay(3, (face(320), BARE))) == [("started", None)]
+
+
+def test_a_failing_network_loses_a_frame_but_no_person(monkeypatch):
+    door = Door()
+    person = (face(320), BARE)
+    before = door.stay(3, person)[-1].persons[0]
+
+    def fail(*_):
+        raise AcceleratorError("gone")
+
+    for method in ("detect", "classify"):
+        with monkeypatch.context() as patch:
+            patch.setattr(door.vision, method, fail)
+            patch.setattr(door.pipeline._judge, "needs_look", lambda *_: 1.0)
+            with pytest.raises(AcceleratorError):
+                door.step(person)
+    after = door.step(person).persons[0]
+    assert (after.track_id, after.violation) == (before.track_id, before.violation)
+
+
+def test_every_stage_is_timed():
+    timings = Door().step((face(320), MASK)).timings
+    assert list(timings) == ["motion", "detect", "track", "quality", "classify", "decide"]
+    assert all(seconds == 1 for seconds in timings.values())
+
+
+def test_without_a_timer_nothing_is_timed():
+    vision = SimulatedVision()
+    pipeline = Pipeline(vision, vision, clear, None, Config())
+    assert pipeline.process(Frame(PIXELS, ChannelOrder.RGB, 0.0), 0.0).timings == {}
+
+
+def test_the_picture_may_change_its_size():
+    door = Door()
+    door.stay(1, (face(320), MASK))
+    result = door.step((face(300), MASK), pixels=np.zeros((1080, 1920, 3), np.uint8))
+    assert result.persons
+
+
+@dataclass
+class Case:
+    """A visit's way and what should be said of it."""
+
+    visit: Visit
+    starts: int
+    reason: str | None = None
+
+
+STAND = ((0.0, -80.0, 220.0, 80.0), (2.0, 320.0, 220.0, 80.0), (20.0, 320.0, 220.0, 80.0))
+OUT = (22.0, 720.0, 220.0, 80.0)
+CASES = {
+    "bare": Case(Visit((*STAND, OUT), ((0, "without_mask"),)), 1, "left"),
+    "nose out": Case(Visit((*STAND, OUT), ((0, "incorrect_mask"),)), 1, "left"),
+    "masked": Case(Visit((*STAND, OUT), ((0, "with_mask"),)), 0),
+    "puts it on": Case(
+        Visit((*STAND, OUT), ((0, "without_mask"), (10.0, "with_mask"))), 1, "mask_on"
+    ),
+    "takes it off": Case(
+        Visit((*STAND, OUT), ((0, "with_mask"), (10.0, "without_mask"))), 1, "left"
+    ),
+    "walks by": Case(
+        Visit(((0, -90, 200, 90), (4, 730, 200, 90)), ((0, "without_mask"),)), 1, "left"
+    ),
+    "stays at the edge": Case(
+        Visit(
+            ((0, -80, 220, 80), (1, 30, 220, 80), (15, 30, 220, 80), (16, -90, 220, 80)),
+            ((0, "without_mask"),),
+        ),
+        1,
+        "left",
+    ),
+    "walks up": Case(
+        Visit(((0, 250, 150, 30), (5, 300, 200, 110), (6, -60, 240, 130)), ((0, "without_mask"),)),
+        1,
+        "left",
+    ),
+}
+QUIET = Noise(visit_bias=0.0, drift=0.7, false_rate=0.0)
+
+
+@pytest.mark.parametrize("fps", [3, 5, 10, 15])
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("name", CASES)
+def test_each_visit_is_told_once_or_not_at_all(name, fps, seed):
+    case = CASES[name]
+    scene = Scene((case.visit,), fps=fps, seed=seed, noise=QUIET, tail=10.0)
+    decisions, outcome = play(scene, Config())
+    starts = [d for _, d in decisions if d.type == "started"]
+    ends = [d for _, d in decisions if d.type == "ended"]
+    assert len(starts) == len(ends) == case.starts
+    assert [d.key for d in starts] == [d.key for d in ends]
+    if starts:
+        assert ends[0].reason == case.reason
+        truth = [label for _, label in case.visit.wears if label != "with_mask"]
+        assert [d.label for d in starts] == truth
+    assert outcome.false_alerts == outcome.ghosts == outcome.repeated == 0
