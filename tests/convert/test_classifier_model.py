@@ -1,0 +1,145 @@
+import numpy as np
+import pytest
+
+keras = pytest.importorskip("keras", reason="training needs the extra 'convert'")
+
+from convert.classifier.batches import Batches, split, targets  # noqa: E402 - after the skip
+from convert.classifier.data import (  # noqa: E402
+    INCORRECT,
+    RECORD,
+    WITH,
+    WITHOUT,
+    CropStore,
+)
+from convert.classifier.model import build, freeze_until  # noqa: E402
+from convert.classifier.recipe import Recipe  # noqa: E402
+from convert.classifier.train import partial_loss, settle  # noqa: E402
+from convert.quantize import Gate, GateError, compare, move_head  # noqa: E402
+from maskedge.errors import InputError, UsageError  # noqa: E402
+
+# Keras on TensorFlow is not yet clean of numpy 2's deprecations.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:keras")
+
+
+def store_of(count, **columns):
+    records = np.zeros(count, RECORD)
+    records["side"], records["face"] = 40, 20
+    records["offset"] = np.arange(count) * 40 * 40 * 3
+    records["group"] = np.arange(count)
+    records["name"] = [f"{i}.jpg" for i in range(count)]
+    for name, values in columns.items():
+        records[name] = values
+    pixels = np.random.default_rng(0).integers(0, 256, count * 40 * 40 * 3, np.uint8)
+    return CropStore(records, pixels)
+
+
+def test_loss_of_a_partial_label_asks_only_for_the_sum():
+    logits = np.log(np.array([[0.2, 0.5, 0.3], [0.2, 0.1, 0.7], [0.2, 0.5, 0.3]], np.float32))
+    allowed = targets(np.array([WITHOUT | INCORRECT, WITHOUT | INCORRECT, WITH], np.uint8))
+    loss = np.asarray(partial_loss(0.0)(allowed, logits))
+    np.testing.assert_allclose(loss, -np.log([0.8, 0.8, 0.2]), rtol=1e-4)
+
+
+def test_smoothing_punishes_certainty():
+    sure, careful = np.array([[20.0, 0, 0]], np.float32), np.array([[5.0, 0, 0]], np.float32)
+    allowed = targets(np.array([WITH], np.uint8))
+    loss = partial_loss(0.1)
+    assert float(loss(allowed, sure)[0]) > float(loss(allowed, careful)[0])
+
+
+def test_no_group_is_trained_on_and_validated():
+    groups = np.repeat(np.arange(60), 3)
+    store = store_of(180, kind="with", allowed=WITH, group=groups)
+    store.records["validation"][:3] = True
+    training, validation = split(store, 0.2)
+    assert not set(groups[training]) & set(groups[validation])
+    assert {0, 1, 2} <= set(validation)
+    assert 3 < len(validation) < 150
+    again = split(store, 0.2)
+    np.testing.assert_array_equal(again[1], validation)
+
+
+def test_faces_of_two_allowed_classes_never_validate():
+    store = store_of(50, kind="not_covered", allowed=WITHOUT | INCORRECT, validation=True)
+    assert len(split(store, 0.5)[1]) == 0
+
+
+def test_batches_mix_what_there_is_and_repeat_with_the_seed():
+    kinds = np.array(["with", "without", "incorrect", "not_covered"] * 10)
+    bits = np.array([WITH, WITHOUT, INCORRECT, WITHOUT | INCORRECT] * 10)
+    store = store_of(40, kind=kinds, allowed=bits)
+    recipe = Recipe(size=32, batch=64)
+    one, again = (Batches(store, np.arange(40), recipe, 2)[1] for _ in range(2))
+    np.testing.assert_array_equal(one[0], again[0])
+    crops, allowed = one
+    assert crops.shape == (64, 32, 32, 3)
+    assert crops.max() > 1  # bytes, not 0..1: the network scales them itself
+    assert {tuple(row) for row in allowed} == {(1, 0, 0), (0, 1, 0), (0, 0, 1), (0, 1, 1)}
+    later = Batches(store, np.arange(40), recipe, 2, epoch=1)[1]
+    assert not np.array_equal(one[0], later[0])
+
+
+def test_without_any_face_training_says_so():
+    with pytest.raises(InputError, match="no training faces"):
+        Batches(store_of(0), np.arange(0), Recipe(), 1)
+
+
+@pytest.mark.parametrize("backbone", ["cnn", "mobilenet_v2"])
+def test_networks_take_bytes_and_give_logits(backbone):
+    model = build(backbone, alpha=0.35, size=64)
+    assert model.output_shape == (None, 3)
+    picture = np.full((1, 64, 64, 3), 255, np.float32)
+    normalise = keras.Model(model.input, model.get_layer("normalise").output)
+    np.testing.assert_allclose(normalise.predict_on_batch(picture), 1.0, atol=1e-5)
+
+
+def test_weights_of_another_input_size_are_carried_over(tmp_path):
+    donor = keras.applications.MobileNetV2((224, 224, 3), 0.35, include_top=False, weights=None)
+    file = tmp_path / "trunk.weights.h5"
+    donor.save_weights(file)
+    model = build("mobilenet_v2", alpha=0.35, size=64, weights=file)
+    np.testing.assert_array_equal(
+        model.get_layer("block_3_expand").get_weights()[0],
+        donor.get_layer("block_3_expand").get_weights()[0],
+    )
+    with pytest.raises(InputError, match="alpha 1"):
+        build("mobilenet_v2", alpha=1.0, size=64, weights=file)
+
+
+def test_freezing_stops_where_it_is_told():
+    model = build("mobilenet_v2", alpha=0.35, size=64)
+    freeze_until(model, "block_2_add")
+    assert not model.get_layer("block_1_expand").trainable
+    assert model.get_layer("block_3_expand").trainable
+    freeze_until(model, None)
+    assert model.get_layer("block_1_expand").trainable
+    with pytest.raises(UsageError, match="block_99"):
+        freeze_until(model, "block_99")
+
+
+def test_unknown_backbones_are_refused():
+    with pytest.raises(UsageError, match="mobilenet_v2, resnet50v2, vgg16, cnn"):
+        build("resnet18")
+    assert settle(Recipe(backbone="cnn")).freeze is None
+    assert settle(Recipe()).freeze == Recipe.freeze
+
+
+def test_the_heads_bias_moves_the_logits():
+    model = build("cnn", size=32)
+    picture = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
+    before = model.predict_on_batch(picture)
+    move_head(model, np.array([0, 0.5, -1], np.float32))
+    after = model.predict_on_batch(picture)
+    np.testing.assert_allclose(after - before, [[0, 0.5, -1]] * 2, atol=1e-4)
+
+
+def test_the_gate_says_by_how_much():
+    Gate(0.95, 0.946, 0.995).check()
+    with pytest.raises(GateError, match=r"loses 1\.00 points"):
+        Gate(0.95, 0.94, 0.995).check()
+    with pytest.raises(GateError, match=r"agrees on 98\.00 %"):
+        Gate(0.95, 0.95, 0.98).check()
+    scores = np.eye(3, dtype=np.float32)
+    gate = compare(np.array([0, 1, 1]), scores, scores[[0, 1, 1]])
+    assert gate.agreement == gate.float_accuracy == pytest.approx(2 / 3)
+    assert gate.int8_accuracy == 1
