@@ -18,7 +18,10 @@ from convert.quantize import Gate, GateError, compare, move_head  # noqa: E402
 from maskedge.errors import InputError, UsageError  # noqa: E402
 
 # Keras on TensorFlow is not yet clean of numpy 2's deprecations.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:keras")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:keras"),
+    pytest.mark.filterwarnings("ignore:Skipping nested container:UserWarning"),
+]
 
 
 def store_of(count, **columns):
