@@ -34,6 +34,8 @@ KeyPath = tuple[str | int, ...]
 HINTS = {
     "password": "passwords are never kept in this file; use mqtt.password_file, the environment "
     "variable MASKEDGE_MQTT_PASSWORD or a systemd credential",
+    "token": "tokens are never kept in this file; use web.token_file, the environment variable "
+    "MASKEDGE_WEB_TOKEN or a systemd credential",
 }
 
 

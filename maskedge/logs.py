@@ -28,14 +28,14 @@ def set_up(verbosity: int = 0) -> None:
     """Send the log to standard error.
 
     Args:
-        verbosity: -1 warnings only, 0 the normal course of things, 1 everything.
+        verbosity: -2 errors only, -1 warnings too, 0 the normal course of things, 1 everything.
     """
     handler = logging.StreamHandler(sys.stderr)
     if os.environ.get("JOURNAL_STREAM"):
         handler.setFormatter(_JournalFormatter("%(name)s: %(message)s"))
     else:
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
-    level = {-1: logging.WARNING, 0: logging.INFO}.get(verbosity, logging.DEBUG)
+    level = {-2: logging.ERROR, -1: logging.WARNING, 0: logging.INFO}.get(verbosity, logging.DEBUG)
     root = logging.getLogger("maskedge")
     root.handlers[:] = [handler]
     root.setLevel(level)

@@ -47,7 +47,7 @@ def command(as_json: bool, verbose: bool) -> int:
     from maskedge import configfile, logs
     from maskedge.demo_broker import EmbeddedBroker
 
-    logs.set_up(1 if verbose else -1)
+    logs.set_up(1 if verbose else -2)
     with tempfile.TemporaryDirectory(prefix="maskedge-demo-") as folder, EmbeddedBroker() as broker:
         loaded = configfile.load(
             None,
@@ -58,6 +58,7 @@ def command(as_json: bool, verbose: bool) -> int:
                 f"mqtt.port={broker.port}",
                 'mqtt.version="3.1.1"',  # all that amqtt speaks
                 f"outbox.path={folder}/outbox.db",
+                "homeassistant.enabled=false",
             ],
         )
         click.echo(
