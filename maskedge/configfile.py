@@ -209,11 +209,8 @@ def _sentence(detail: ErrorDetails, loc: KeyPath) -> str:
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     if kind in {"value_error", "assertion_error"}:
         return message
-    message = (
-        message.partition(", unable")[0]
-        .replace("Input should be", "expected")
-        .replace("expected a valid", "expected a")
-    )
+    message = message.partition(", unable")[0].replace("Input should be", "expected")
+    message = message.replace("a valid integer", "an integer").replace("a valid ", "a ")
     return f"{message[0].lower()}{message[1:]}, got {_shown(given)}"
 
 
