@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 FAILURE = 128
 """Reason codes from here on mean no (MQTT 5.0, section 2.4)."""
 
-_BAD_PROTOCOL, _BAD_CLIENT_ID, _BAD_PASSWORD, _NOT_AUTHORISED = 132, 133, 134, 135
+NOT_AUTHORISED = 135
+_BAD_PROTOCOL, _BAD_CLIENT_ID, _BAD_PASSWORD = 132, 133, 134
 _KEEPALIVE, _TAKEN_OVER = 141, 142
 _HOLD = 5.0  # seconds to leave a broker alone that said no
 
@@ -127,7 +128,7 @@ def silent(config: MqttConfig, waited: float) -> ConnectionProblem:
     return ConnectionProblem(
         "broker-silent",
         f"{_place(config)} took the connection, but did not answer within {waited:.0f} s: "
-        "does the broker hang, or does this port want TLS?",
+        f"does the broker hang, want TLS, or speak another MQTT than {config.version}?",
     )
 
 
@@ -162,7 +163,7 @@ def _refusal(config: MqttConfig, client_id: str, answer: ReasonCode) -> str:
         _BAD_PROTOCOL: f"it does not speak MQTT {config.version}; set mqtt.version",
         _BAD_CLIENT_ID: f"it does not take the client id {client_id!r}; set mqtt.client_id",
         _BAD_PASSWORD: f"bad user name or password, for {who}",
-        _NOT_AUTHORISED: f"bad user name or password, or not allowed to connect, for {who}",
+        NOT_AUTHORISED: f"bad user name or password, or not allowed to connect, for {who}",
     }
     return f"{_place(config)} refuses us: {cures.get(answer.value, str(answer).lower())}"
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from maskedge.delivery import problems
 from maskedge.delivery.backoff import Backoff
-from maskedge.delivery.problems import FAILURE
+from maskedge.delivery.problems import FAILURE, NOT_AUTHORISED
 from maskedge.delivery.store import Row
 from maskedge.events import seal
 
@@ -187,8 +187,10 @@ class Session:
         return {topic for topic, hold in self._progress.holds.items() if now < hold.retry_at}
 
     def _until_next(self, wait: float) -> float:
-        retries = [hold.retry_at for hold in self._progress.holds.values()]
-        return min(wait, max(0.05, min(retries) - time.monotonic())) if retries else wait
+        now = time.monotonic()
+        return min(
+            [wait, *(h.retry_at - now for h in self._progress.holds.values() if h.retry_at > now)]
+        )
 
     def _send_events(self) -> None:
         if self.refused and (self._under_way or self._violations in self._held()):
@@ -237,7 +239,7 @@ class Session:
         what = sent.what
         topic = self._violations if isinstance(what, Row) else what
         if ack.code >= FAILURE:
-            self._hold(topic, ack.reason)
+            self._hold(topic, ack)
             if isinstance(what, Row):
                 self._begin_again(what)
             return False
@@ -248,13 +250,15 @@ class Session:
             self._progress.acknowledged += 1
         return True
 
-    def _hold(self, topic: str, reason: str) -> None:
-        words = f"the broker refuses {topic}: {reason.lower()}; let its ACL allow it"
+    def _hold(self, topic: str, ack: Ack) -> None:
+        cure = "; let its ACL allow it" if ack.code == NOT_AUTHORISED else ""
+        words = f"the broker refuses {topic}: {ack.reason.lower()}{cure}"
         hold = self._progress.holds.get(topic)
         if hold is None:
             log.warning("%s", words)
             hold = self._progress.holds[topic] = _Hold(words)
-        hold.retry_at = time.monotonic() + hold.waits.next()
+        if time.monotonic() >= hold.retry_at:  # once for all that were in flight together
+            hold.retry_at = time.monotonic() + hold.waits.next()
 
     def _begin_again(self, refused: Row) -> None:
         """An event was refused: the next to send is the oldest again, later, and alone."""

@@ -81,7 +81,11 @@ def test_availability_online_stopped_and_offline_by_will(broker, publish, collec
     wait_for(lambda: collector.availability[-1] == "stopped", "stopped")
 
 
-def test_close_delivers_what_waits_before_it_says_stopped(broker, outbox, publish, collect, make):
+def test_close_delivers_what_waits_before_it_says_stopped(
+    broker, outbox, publish, collect, make, monkeypatch
+):
+    flush = outbox._flush
+    monkeypatch.setattr(outbox, "_flush", lambda: time.sleep(0.5) or flush())  # a slow disk
     collector = collect(broker.client())
     publisher = publish(broker.client())
     wait_for(lambda: publisher.status().connected, "a connection")
@@ -237,6 +241,23 @@ def test_broker_that_denies_publishing_keeps_the_event(mosquitto, outbox, publis
     wait_for(lambda: len(collector.firsts()) == 30, "all events")
     assert [e["event_id"] for e in collector.firsts()] == [e.event_id for e in sent]
     wait_for(lambda: publisher.status().code is None, "no fault any more")
+
+
+def test_a_denied_state_costs_no_events(mosquitto, outbox, publish, collect, make):
+    """mosquitto 2.0 ends the connection after each refusal: repeating it would be for ever."""
+    broker = mosquitto()
+    acl = "topic read #\ntopic write maskedge/door/violation\n"
+    broker.configure(f"acl_file {broker.file('acl', acl)}")
+    broker.start()
+    collector = collect(broker.client())
+    publisher = publish(broker.client())
+    publisher.publish_state({"people": 0})
+    publisher.publish_health({"well": True})
+    wait_for(lambda: publisher.status().code == "broker-denied", "the refusal")
+    for event in make(30):
+        outbox.put(event)
+        time.sleep(0.05)
+    wait_for(lambda: len(collector.firsts()) == 30, "30 events")
 
 
 def test_bad_password_then_right_one(mosquitto, publish):
