@@ -1,7 +1,8 @@
-"""Adds to pyproject.toml what it can't say: the networks of models/ travel inside the package.
+"""Adds to pyproject.toml what it can't say: what else travels inside the package.
 
-They lie at the top of the repository, where people look for them; in a wheel they are
-``maskedge/_models/``, where :func:`maskedge.modelfile.models_dir` finds them.
+Networks and documents lie at the top of the repository, where people look for them. In a wheel
+they are ``maskedge/_models/``, where :func:`maskedge.modelfile.models_dir` finds them, and
+``maskedge/_docs/faults.md``, from which the status page takes its help.
 """
 
 from pathlib import Path
@@ -11,13 +12,16 @@ from setuptools.command.build_py import build_py
 
 
 class BuildWithModels(build_py):
-    """Copies the networks and the default configuration into the built package."""
+    """Copies the networks and the help into the built package."""
 
     def run(self) -> None:
         """Build, then copy."""
         super().run()
         if self.editable_mode:
             return
+        documents = Path(self.build_lib) / "maskedge/_docs"
+        documents.mkdir(parents=True, exist_ok=True)
+        self.copy_file("docs/faults.md", str(documents / "faults.md"))
         target = Path(self.build_lib) / "maskedge/_models"
         target.mkdir(parents=True, exist_ok=True)
         for source in [*Path("models").glob("*.tflite"), *Path("models").glob("*.json")]:

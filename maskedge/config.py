@@ -6,6 +6,7 @@ Models are frozen: a reload makes a new tree and swaps it. Reading and explainin
 
 from __future__ import annotations
 
+import ipaddress
 import re
 import socket
 from pathlib import Path
@@ -217,6 +218,40 @@ def default_device() -> str:
     return re.sub(r"[+#/$\x00-\x1f]", "-", socket.gethostname()) or "maskedge"
 
 
+class WebConfig(_Section):
+    """The status page and the metrics."""
+
+    enabled: bool = Field(False, description="serve them; false: no socket listens")
+    host: str = Field("127.0.0.1", description="address to listen at; beyond this machine: a token")
+    port: int = Field(8620, ge=1, le=65_535, description="TCP port")
+    token_file: FilePath | None = Field(
+        None, description="file with the token; or MASKEDGE_WEB_TOKEN, or a credential"
+    )
+    allowed_hosts: tuple[str, ...] = Field(
+        (), description="further names that browsers may ask for; a proxy's, for example"
+    )
+    picture: bool = Field(True, description="show the live picture")
+    picture_fps: float = Field(5.0, ge=0.2, le=30.0, description="most pictures shown per second")
+    picture_width: int = Field(640, ge=160, le=3840, description="widest picture shown, pixels")
+
+    @field_validator("host")
+    @classmethod
+    def _host(cls, value: str) -> str:
+        if value == "localhost":
+            return "127.0.0.1"
+        try:
+            return str(ipaddress.ip_address(value))
+        except ValueError:
+            raise ValueError(
+                f"host must be an address of this machine (127.0.0.1, 0.0.0.0, ::), got {value!r}"
+            ) from None
+
+    @property
+    def local(self) -> bool:
+        """Whether only this machine can reach it."""
+        return ipaddress.ip_address(self.host).is_loopback
+
+
 class Config(_Section):
     """Everything."""
 
@@ -234,6 +269,7 @@ class Config(_Section):
     mqtt: MqttConfig = MqttConfig()
     outbox: OutboxConfig = OutboxConfig()
     publish: PublishConfig = PublishConfig()
+    web: WebConfig = WebConfig()
 
     @field_validator("device")
     @classmethod

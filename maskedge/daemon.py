@@ -10,7 +10,7 @@ import logging
 import signal
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from maskedge import events, paths
@@ -25,6 +25,7 @@ from maskedge.health.watchdog import Notifier, Watchdog, watchdog_interval
 from maskedge.pipeline import Pipeline
 from maskedge.reload import FileWatch
 from maskedge.vision.system import Vision
+from maskedge.web.page import StatusPage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -66,6 +67,7 @@ class Daemon:
             reload: reads it again, raising ConfigError; None: it can't change.
             make_camera: another source than the configuration's, for the demo.
         """
+        self._loaded = loaded
         self._config = loaded.config
         self._reload = reload
         self._make_camera = make_camera
@@ -89,7 +91,7 @@ class Daemon:
         config = self._config
         notifier = Notifier()
         self._watchdog = Watchdog(notifier, watchdog_interval(), CURE_LIMIT)
-        with self._signals():
+        with self._signals(), closing(StatusPage(self._loaded)) as self._page:
             self._vision = Vision.open(config)
             self._outbox = Outbox(paths.outbox_path(config), max_events=config.outbox.max_events)
             self._publisher = self._open_publisher(config)
@@ -118,7 +120,9 @@ class Daemon:
                 return
             else:
                 self._curing(now)
-            self._monitor.look(self._parts(), now)
+            parts = self._parts()
+            if self._monitor.look(parts, now) and self._page.enabled:
+                self._page.looked(parts, self._monitor.state(now), self._monitor.health(parts, now))
             if self._reload_asked.is_set() or self._watch.changed(now):
                 self._reload_asked.clear()
                 self._take_over()
@@ -133,7 +137,9 @@ class Daemon:
             return
         self._vision.watch_scene(frame, now)
         self._tell(result.decisions)
-        self._monitor.frame(result, time.perf_counter() - start, now)
+        seconds = time.perf_counter() - start
+        self._monitor.frame(result, seconds, now)
+        self._page.frame(frame, result, seconds)
 
     def _time(self, frame: Frame) -> float:
         """The frame's moment as monotonic seconds.
@@ -177,6 +183,7 @@ class Daemon:
             made.append(event)
         if made:
             self._outbox.submit(*made)
+            self._page.told(made)
 
     def _parts(self) -> Parts:
         return Parts(
@@ -196,12 +203,15 @@ class Daemon:
             return
         old = self._config
         try:
-            new = self._reload().config
+            loaded = self._reload()
+            new = loaded.config
             credentials.password(new.mqtt)
             credentials.tls_context(new.mqtt.tls)
             vision = self._vision if _networks(new) == _networks(old) else Vision.open(new)
+            self._reconfigure_page(loaded, vision)
         except MaskedgeError as error:
             self._config_error = f"the new configuration is refused: {error}"
+            self._page.refused(str(error))
             return
         self._config, self._config_error = new, None
         if new.motion != old.motion:
@@ -221,6 +231,15 @@ class Daemon:
         self._builder = self._open_builder(new)
         self._monitor.reconfigure(new, self._publisher)
         log.info("new configuration in force")
+
+    def _reconfigure_page(self, loaded: LoadedConfig, vision: Vision) -> None:
+        """The last step that may refuse: then new networks aren't wanted either."""
+        try:
+            self._page.reconfigure(loaded)
+        except MaskedgeError:
+            if vision is not self._vision:
+                vision.close()
+            raise
 
     def _open_guard(self, config: Config) -> CameraGuard:
         make = self._make_camera

@@ -59,3 +59,7 @@ class BrokerError(MaskedgeError):
 
 class OutboxError(MaskedgeError):
     """The outbox can't be read or written: mend the disk or its permissions."""
+
+
+class WebError(MaskedgeError):
+    """The status page can't listen: choose another address or port."""

@@ -68,6 +68,7 @@ class Monitor:
         self._began = self._moment(started)
         self._next_look = started
         self._next_message = started
+        self._seen = Situation()
         self._labels: tuple[str, ...] = ()
         self._speed: deque[tuple[float, int, int]] = deque()
         self._compliance = Compliance(config.publish.compliance_window)
@@ -96,42 +97,48 @@ class Monitor:
         labels = tuple(sorted(person.label for person in result.persons))
         if labels != self._labels:
             self._labels = labels
-            self._publish_state(now)
+            self._publisher.publish_state(self.state(now))
 
-    def look(self, parts: Parts, now: float, *, force: bool = False) -> None:
-        """Once a second: faults; when they change or the interval is over: messages."""
+    def look(self, parts: Parts, now: float, *, force: bool = False) -> bool:
+        """Once a second: faults; when they change or the interval is over: messages.
+
+        Returns:
+            Whether the second was over, so that it has looked.
+        """
         if now < self._next_look and not force:
-            return
+            return False
         self._next_look = now + EVERY
         processed = self.metrics.counters().get("frames", 0)
         self._speed.append((now, processed, parts.camera.dropped))
         while now - self._speed[0][0] > SPEED_WINDOW:
             self._speed.popleft()
-        situation = self._situation(parts, now)
+        self._seen = situation = self._situation(parts, now)
         changed = self._board.update(situation, now)
         if changed or force or now >= self._next_message:
             self._next_message = now + self._config.publish.interval
-            vitals = self._vitals(parts, situation)
-            self._publisher.publish_health(
-                report.health(self._who, self._board, vitals, self.metrics, self._moment(now))
-            )
-            self._publish_state(now)
+            self._publisher.publish_health(self.health(parts, now))
+            self._publisher.publish_state(self.state(now))
+        return True
+
+    def health(self, parts: Parts, now: float) -> events.HealthPayload:
+        """The message ``health`` as of the last look."""
+        vitals = self._vitals(parts, self._seen)
+        return report.health(self._who, self._board, vitals, self.metrics, self._moment(now))
+
+    def state(self, now: float) -> events.StatePayload:
+        """The message ``state``."""
+        return report.state(
+            self._who,
+            self._labels,
+            self._compliance.share(now),
+            self._compliance.window,
+            self._moment(now),
+        )
 
     def camera_reported_lost_since(self) -> float | None:
         """Since when a published fault says that the camera is lost; None: it isn't."""
         raised = self._board.raised.get("camera_lost")
         return None if raised is None else raised.since
-
-    def _publish_state(self, now: float) -> None:
-        self._publisher.publish_state(
-            report.state(
-                self._who,
-                self._labels,
-                self._compliance.share(now),
-                self._compliance.window,
-                self._moment(now),
-            )
-        )
 
     def _situation(self, parts: Parts, now: float) -> Situation:
         broker = parts.broker

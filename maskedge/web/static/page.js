@@ -1,0 +1,470 @@
+// The status page: server-sent news into the document, one picture after the other into the stage.
+"use strict";
+
+const $ = (id) => document.getElementById(id);
+const LABELS = {
+  with_mask: "with mask",
+  without_mask: "without mask",
+  incorrect_mask: "mask worn wrongly",
+  unsure: "not sure",
+};
+const SILENT = 6000; // milliseconds without a word until the daemon counts as silent
+const state = { help: {}, overview: null, heard: 0, ahead: 0, paused: false, guides: true, codes: null };
+
+// ---- Small tools
+
+function make(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "class") node.className = value;
+    else if (value !== null) node.setAttribute(name, value);
+  }
+  node.append(...children);
+  return node;
+}
+
+// Touching only what differs keeps selection, focus and screen readers in peace.
+function put(node, text) {
+  text = String(text);
+  if (node.textContent !== text) node.textContent = text;
+}
+
+function keyed(parent, items, key, create, update) {
+  const old = new Map([...parent.children].map((node) => [node.dataset.key, node]));
+  items.forEach((item, index) => {
+    const name = String(key(item));
+    let node = old.get(name);
+    if (node) old.delete(name);
+    else {
+      node = create(item);
+      node.dataset.key = name;
+    }
+    update?.(node, item);
+    if (parent.children[index] !== node) parent.insertBefore(node, parent.children[index] ?? null);
+  });
+  for (const node of old.values()) node.remove();
+}
+
+const percent = (share) => `${Math.round(share * 100)}%`;
+const now = () => Date.now() + state.ahead;
+const timeOf = (style) => new Intl.DateTimeFormat([], { timeStyle: style, hourCycle: "h23" });
+const [precise, rough] = [timeOf("medium"), timeOf("short")];
+const clock = (when) => precise.format(new Date(when));
+const hour = (seconds) => rough.format(new Date(seconds * 1000));
+
+function lasting(milliseconds) {
+  const seconds = Math.max(0, Math.round(milliseconds / 1000));
+  if (seconds < 100) return `${seconds} s`;
+  const minutes = Math.round(seconds / 60);
+  if (minutes < 100) return `${minutes} min`;
+  const hours = Math.round(minutes / 60);
+  return hours < 48 ? `${hours} h` : `${Math.round(hours / 24)} days`;
+}
+
+function span(seconds) {
+  if (seconds % 3600 === 0) return seconds === 3600 ? "hour" : `${seconds / 3600} hours`;
+  return seconds % 60 === 0 ? `${seconds / 60} minutes` : `${seconds} seconds`;
+}
+
+function facts(list, rows) {
+  const flat = rows.flatMap(([name, value]) => [["dt", name, name], ["dd", name, value]]);
+  keyed(list, flat, ([tag, name]) => tag + name, ([tag]) => make(tag), (node, [, , text]) => put(node, text));
+}
+
+// ---- How it is
+
+function showOverview({ state: view, health, broker }) {
+  state.overview = { state: view, health, broker };
+  state.ahead = Date.parse(health.updated_at) - Date.now();
+  put($("unit"), `${health.camera.name} on ${health.device}`);
+  put($("version"), `maskedge ${health.version}`);
+  showStatus();
+  showFaults(health.faults);
+  if ($("stage").dataset.state !== "live") showCounts(view.people);
+  const { rate, persons, window_s: seconds } = view.compliance;
+  put($("rate"), rate === null ? "–" : percent(rate));
+  const people = persons === 1 ? "1 person" : `${persons} persons`;
+  put($("rate-of"), persons ? `of ${people} in the last ${span(seconds)}` : `nobody in the last ${span(seconds)}`);
+  $("rate-bar").style.width = `${(rate ?? 0) * 100}%`;
+  showStages(health.inference.stage_ms);
+  showDelivery(health, broker);
+  showMachine(health);
+}
+
+function showCounts(people) {
+  for (const label of Object.keys(LABELS)) put($(`n-${label}`), people[label] ?? 0);
+}
+
+function showStatus() {
+  const { health } = state.overview;
+  const silent = Date.now() - state.heard > SILENT;
+  const faults = health.faults.length;
+  const text = silent
+    ? `No word for ${lasting(Date.now() - state.heard)}`
+    : { ok: "All is well", degraded: `${faults} ${faults === 1 ? "fault" : "faults"}`, failed: "Blind" }[health.status];
+  const status = silent ? "failed" : health.status;
+  put($("status-text"), text);
+  if ($("status").dataset.status !== status) $("status").dataset.status = status;
+  const title = `${status === "ok" ? "" : `${text} · `}maskedge ${health.camera.name}`;
+  if (document.title !== title) document.title = title;
+}
+
+const titleOf = (code) => state.help[code]?.title ?? code.replaceAll("_", " ");
+const BLINDING = new Set(["camera_lost", "picture_black", "lens_covered", "picture_frozen"]);
+
+function showFaults(faults) {
+  $("faults").hidden = faults.length === 0;
+  keyed($("fault-list"), faults, (fault) => fault.code, makeFault, (node, fault) => {
+    put(node.querySelector(".message"), fault.message);
+    put(node.querySelector("small"), `for ${lasting(now() - Date.parse(fault.since))}`);
+  });
+  const codes = new Set(faults.map((fault) => fault.code));
+  const before = state.codes ?? new Set();
+  const raised = faults.filter((fault) => !before.has(fault.code));
+  const cleared = [...before].filter((code) => !codes.has(code));
+  if (raised.length) {
+    put($("announce"), raised.map((fault) => `Fault: ${titleOf(fault.code)}. ${fault.message}`).join(" "));
+  } else if (cleared.length) put($("announce"), `Over: ${cleared.map(titleOf).join(", ")}.`);
+  state.codes = codes;
+}
+
+function makeFault(fault) {
+  const help = state.help[fault.code];
+  const blind = BLINDING.has(fault.code);
+  const node = make("li", { class: blind ? "fault blind" : "fault" },
+    make("h3", {}, `${titleOf(fault.code)} `, make("small")), make("p", { class: "message" }));
+  if (blind) node.append(make("p", {}, "While this lasts no violation can be seen."));
+  if (help) {
+    node.append(make("details", {}, make("summary", {}, "What it means, and what helps"),
+      make("p", { class: "help" }, help.text.replaceAll("\n", " "))));
+  }
+  return node;
+}
+
+function showStages(stages) {
+  const order = ["motion", "detect", "track", "quality", "classify", "decide", "frame"];
+  const rows = order.filter((name) => stages[name]).map((name) => ({ name, ...stages[name] }));
+  const most = Math.max(...rows.map((row) => row.p95), 0.001);
+  $("no-stages").hidden = rows.length > 0;
+  keyed($("stage-rows"), rows, (row) => row.name,
+    (row) => make("tr", { class: row.name === "frame" ? "total" : "" },
+      make("td", {}, row.name === "frame" ? "whole frame" : row.name), make("td", { class: "n" }), make("td", { class: "n" }),
+      make("td", { class: "bar", "aria-hidden": "true" }, make("div", {}, make("div"), make("div")))),
+    (node, row) => {
+      put(node.children[1], `${row.p50.toFixed(1)} ms`);
+      put(node.children[2], `${row.p95.toFixed(1)} ms`);
+      const [high, median] = node.querySelectorAll(".bar div div");
+      high.style.width = `${(row.p95 / most) * 100}%`;
+      median.style.width = `${(row.p50 / most) * 100}%`;
+    });
+}
+
+function showDelivery(health, broker) {
+  const { pending, oldest } = health.outbox;
+  facts($("delivery-list"), [
+    ["Broker", broker.connected ? "connected" : "not connected"],
+    ["Waiting in the outbox", pending === 1 ? "1 event" : `${pending} events`],
+    ["Oldest of them", oldest && pending ? `${lasting(now() - Date.parse(oldest))} old` : "none"],
+    ["Taken by the broker", broker.acknowledged],
+    ["Sent again", broker.resent],
+  ]);
+}
+
+function showMachine(health) {
+  const { camera, inference, soc, counters } = health;
+  const roles = Object.entries(inference.backends).map(([role, backend]) => [
+    role[0].toUpperCase() + role.slice(1), `${backend}, ${inference.models[role] ?? ""}`]);
+  facts($("machine-list"), [
+    ["Camera", camera.source],
+    ["State", `${camera.state} for ${lasting(now() - Date.parse(camera.since))}`],
+    ["Picture", camera.width ? `${camera.width} × ${camera.height}, ${camera.fps.toFixed(1)} per s` : "none yet"],
+    ["Processed", `${inference.fps.toFixed(1)} per s, ${(counters.frames ?? 0).toLocaleString()} in all`],
+    ["Not taken in time", camera.dropped.toLocaleString()],
+    ...roles,
+    ["Temperature", soc.temperature_c === null ? "not told" : `${soc.temperature_c} °C`],
+    ["Clock", health.clock_synced ? "set by the network" : "not set"],
+    ["Runs for", lasting(now() - Date.parse(health.started_at))],
+  ]);
+}
+
+// ---- Violations, the day, the configuration
+
+function showViolations(rows) {
+  const first = $("violation-rows").firstElementChild?.dataset.key;
+  $("no-violations").hidden = rows.length > 0;
+  keyed($("violation-rows"), rows, (row) => row.violation_id,
+    (row) => make("tr", {},
+      make("td", {}, make("time", { datetime: row.decided_at, title: new Date(row.decided_at).toLocaleString() }, clock(row.decided_at))),
+      make("td", {}, make("i", { class: `mark ${row.label}` }), LABELS[row.label],
+        make("small", {}, `person ${row.track_id}, ${percent(row.confidence)} sure`)),
+      make("td", { class: "n" })),
+    (node, row) => {
+      node.className = row.ended_at ? "" : "open";
+      node.dataset.since = row.ended_at ? "" : row.decided_at;
+      if (row.ended_at) put(node.children[2], lasting(Date.parse(row.ended_at) - Date.parse(row.decided_at)));
+    });
+  tick();
+  const newest = rows[0];
+  if (newest && state.listed && newest.violation_id !== first) {
+    put($("tell"), `Violation at ${clock(newest.decided_at)}: ${LABELS[newest.label]}.`);
+  }
+  state.listed = true;
+}
+
+function showDay({ slots, span: seconds }) {
+  const all = slots.map((slot) => slot.good + slot.bad);
+  const good = slots.reduce((sum, slot) => sum + slot.good, 0);
+  const total = all.reduce((sum, count) => sum + count, 0);
+  const top = Math.max(4, ...all);
+  const busiest = slots[all.indexOf(Math.max(...all))];
+  put($("day-sum"), total
+    ? `${total} ${total === 1 ? "person" : "persons"} decided on since the start, ${percent(good / total)} with a mask worn well; busiest from ${hour(busiest.start)}.`
+    : "Nobody has been decided on since the start.");
+  keyed($("chart"), [{ line: top }, ...slots], (slot) => slot.line ? "line" : slot.start,
+    (slot) => slot.line ? make("div", { class: "line" })
+      : make("div", { class: "slot" }, make("div", { class: "bad" }), make("div", { class: "good" })),
+    (node, slot) => {
+      if (slot.line) {
+        put(node, slot.line);
+        node.style.top = "0";
+        return;
+      }
+      node.title = `${hour(slot.start)}: ${slot.good} with mask, ${slot.bad} violating`;
+      node.children[0].style.height = `${(slot.bad / top) * 100}%`;
+      node.children[1].style.height = `${(slot.good / top) * 100}%`;
+      node.children[0].hidden = slot.bad === 0;
+    });
+  const quarter = slots.length / 4;
+  const marks = [0, 1, 2, 3].map((n) => hour(slots[n * quarter].start));
+  keyed($("chart-axis"), [...marks.map((text, n) => ({ n, text })), { n: 4, text: "now" }],
+    (mark) => mark.n, () => make("span"), (node, mark) => put(node, mark.text));
+  keyed($("day-rows"), slots.filter((slot) => slot.good + slot.bad).reverse(), (slot) => slot.start,
+    () => make("tr", {}, make("td"), make("td", { class: "n" }), make("td", { class: "n" })),
+    (node, slot) => {
+      put(node.children[0], `${hour(slot.start)} to ${hour(slot.start + seconds)}`);
+      put(node.children[1], slot.good);
+      put(node.children[2], slot.bad);
+    });
+}
+
+function showConfig({ file, values, reloads, picture }) {
+  state.picture = picture;
+  $("view").hidden = !picture;
+  put($("config-file"), file ? `From ${file}` : "No file: the built-in defaults");
+  keyed($("reloads"), reloads, (reload) => reload.at, (reload) => reload.refused
+    ? make("li", { class: "refused" }, make("b", {}, `Refused at ${clock(reload.at)}`),
+      "; the configuration below runs on. Why:", make("pre", {}, reload.refused))
+    : make("li", {}, `In force since ${clock(reload.at)}`));
+  keyed($("config-rows"), values, (row) => row.key, () => make("tr", {}, make("td"), make("td")),
+    (node, row) => {
+      node.className = row.default ? "default" : "changed";
+      put(node.children[0], row.key);
+      put(node.children[1], row.value);
+    });
+  state.plain = values.every((row) => row.default);
+  showDefaults($("all").getAttribute("aria-pressed") === "true");
+}
+
+function showDefaults(all) {
+  $("all").setAttribute("aria-pressed", all);
+  $("config").classList.toggle("only-changed", !all);
+  $("no-config").hidden = all || !state.plain;
+}
+
+// ---- The picture
+
+function showPersons(view) {
+  const crowd = view.persons.map((person) => LABELS[person.label]);
+  const told = crowd.length ? `${crowd.length === 1 ? "1 person" : `${crowd.length} persons`}: ${crowd.join(", ")}` : "nobody in view";
+  $("picture").alt = `Live picture: ${told}`;
+  $("nobody").hidden = view.persons.length > 0;
+  const counts = {};
+  for (const person of view.persons) counts[person.label] = (counts[person.label] ?? 0) + 1;
+  showCounts(counts);
+  keyed($("persons"), view.persons, (person) => person.id,
+    () => make("li", {}, make("span", {}, make("i"), make("b")), make("span"), make("span", { class: "quiet" }), make("span", { class: "told" }, "violation told")),
+    (node, person) => {
+      const [name, finding, size, badge] = node.children;
+      name.firstChild.className = `mark ${person.label}`;
+      put(name.lastChild, `Person ${person.id}`);
+      put(finding, person.label === "unsure" ? LABELS.unsure : `${LABELS[person.label]}, ${percent(person.confidence)}`);
+      put(size, !person.seen ? "not in this picture"
+        : person.size < view.min_face ? `face ${person.size} px: too small to judge, ${view.min_face} needed` : `face ${person.size} px`);
+      badge.hidden = !person.told;
+    });
+}
+
+function frameOf(box, classes, label, text, ink = "") {
+  const [left, top, right, bottom] = box;
+  const high = top < 0.09 ? " high" : "";
+  const node = make("div", { class: `box ${classes}${high}${left > 0.5 ? " right" : ""}`, "data-label": label });
+  Object.assign(node.style, {
+    left: `${left * 100}%`, top: `${top * 100}%`, width: `${(right - left) * 100}%`, height: `${(bottom - top) * 100}%`,
+  });
+  if (text) node.append(make("span", { class: `tag ${ink}` }, text));
+  return node;
+}
+
+function showBoxes(view) {
+  const boxes = view.persons.map((person) => {
+    const small = person.seen && person.size < view.min_face;
+    const text = person.label !== "unsure" ? `${LABELS[person.label]} ${percent(person.confidence)}`
+      : small ? `too small: ${person.size} of ${view.min_face} px` : LABELS.unsure;
+    const ink = person.label === "incorrect_mask" || person.label === "unsure" ? "dark" : "";
+    return frameOf(person.box, person.seen ? "" : "unseen-now", person.label, text, ink);
+  });
+  if (state.guides) {
+    for (const face of view.faces) boxes.push(frameOf(face.box, "stranger", null, `face, ${face.size} px`));
+    const [x, y] = [view.min_face / view.width, view.min_face / view.height];
+    boxes.push(frameOf([0.015, 0.985 - y, 0.015 + x, 0.985], "guide", null, `smallest face judged: ${view.min_face} px`));
+  }
+  $("overlay").replaceChildren(...boxes);
+  const seen = view.looked ? "looking for faces" : "still scene: networks rest";
+  put($("caption"), `${view.width} × ${view.height} from the camera, ${seen}`);
+}
+
+function veil(name, text) {
+  $("stage").dataset.state = name;
+  put($("veil"), text);
+}
+
+async function show(blob, view) {
+  const url = URL.createObjectURL(blob);
+  const image = $("picture");
+  const old = image.src;
+  image.src = url;
+  try {
+    await image.decode();
+  } finally {
+    if (old.startsWith("blob:")) URL.revokeObjectURL(old);
+  }
+  if (image.width !== view.width) [image.width, image.height] = [view.width, view.height];
+  state.view = view;
+  if (!state.paused) veil("live", "");
+  showBoxes(view);
+  showPersons(view);
+}
+
+const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
+const idle = () => document.hidden || state.paused || !state.inside || state.picture === false;
+
+async function watch() {
+  let last = 0;
+  for (;;) {
+    if (idle()) {
+      await sleep(200);
+      continue;
+    }
+    try {
+      const answer = await fetch(`picture?after=${last}`, { cache: "no-store" });
+      if (answer.status === 200) {
+        const view = JSON.parse(answer.headers.get("x-maskedge-view"));
+        last = view.number;
+        const blob = await answer.blob();
+        if (!state.paused) await show(blob, view);
+      } else if (answer.status === 204) {
+        veil(state.view ? "stale" : "waiting", "No picture comes from the camera");
+      } else {
+        if (answer.status === 401) enter();
+        await sleep(2000);
+      }
+    } catch {
+      veil(state.view ? "stale" : "waiting", "No answer from the unit");
+      await sleep(1000);
+    }
+  }
+}
+
+// ---- The news, and getting in
+
+function link(name, text) {
+  $("link").dataset.state = name;
+  put($("link-text"), text);
+}
+
+function listen() {
+  const source = new EventSource("events");
+  const hear = (name, shown) => source.addEventListener(name, (event) => {
+    if (name === "overview") state.heard = Date.now();
+    link("live", "live");
+    shown(JSON.parse(event.data));
+  });
+  hear("help", (help) => { state.help = help; });
+  hear("overview", showOverview);
+  hear("violations", showViolations);
+  hear("day", showDay);
+  hear("config", showConfig);
+  source.onerror = () => {
+    link("lost", "connection lost, trying again");
+    if (source.readyState === EventSource.CLOSED) setTimeout(enter, 2000);
+  };
+  state.source?.close();
+  state.source = source;
+}
+
+async function enter() {
+  let answer = null;
+  try {
+    answer = await fetch("session", { cache: "no-store" });
+  } catch {
+    link("lost", "no answer, trying again");
+    setTimeout(enter, 2000);
+    return;
+  }
+  state.inside = answer.ok;
+  $("login").hidden = answer.ok;
+  $("page").hidden = !answer.ok;
+  if (answer.ok) {
+    $("logout").hidden = !(await answer.json()).token;
+    listen();
+  } else {
+    state.source?.close();
+    $("logout").hidden = true;
+    link("waiting", "token needed");
+    $("token").focus();
+  }
+}
+
+async function logIn(event) {
+  event.preventDefault();
+  put($("login-error"), "");
+  try {
+    const answer = await fetch("session", { method: "POST", body: $("token").value });
+    if (answer.ok) {
+      $("token").value = "";
+      await enter();
+      $("main").focus();
+    } else put($("login-error"), answer.status === 401 ? "That isn't the token." : await answer.text());
+  } catch {
+    put($("login-error"), "No answer from the unit.");
+  }
+}
+
+// ---- What time alone changes
+
+function tick() {
+  for (const row of document.querySelectorAll("#violation-rows tr.open")) {
+    put(row.children[2], `${lasting(now() - Date.parse(row.dataset.since))} so far`);
+  }
+  if (state.overview) showStatus();
+}
+
+$("login").addEventListener("submit", logIn);
+$("logout").addEventListener("click", async () => {
+  await fetch("session", { method: "DELETE" });
+  enter();
+});
+$("pause").addEventListener("click", () => {
+  state.paused = !state.paused;
+  $("pause").setAttribute("aria-pressed", state.paused);
+  if (state.paused) veil("paused", "Paused");
+});
+$("guides").addEventListener("click", () => {
+  state.guides = !state.guides;
+  $("guides").setAttribute("aria-pressed", state.guides);
+  if (state.view) showBoxes(state.view);
+});
+$("all").addEventListener("click", () => showDefaults($("all").getAttribute("aria-pressed") !== "true"));
+setInterval(tick, 1000);
+enter();
+watch();
