@@ -54,6 +54,12 @@ def _topic_level(value: str, what: str) -> str:
     return value
 
 
+def _topic_levels(value: str, what: str) -> str:
+    for level in value.split("/"):
+        _topic_level(level, what)
+    return value
+
+
 class CameraConfig(_Section):
     """Where frames come from."""
 
@@ -189,14 +195,24 @@ class MqttConfig(_Section):
     @field_validator("prefix")
     @classmethod
     def _prefix(cls, value: str) -> str:
-        for level in value.split("/"):
-            _topic_level(level, "prefix")
-        return value
+        return _topic_levels(value, "prefix")
 
     @property
     def effective_port(self) -> int:
         """The port in force."""
         return self.port or (8883 if self.tls.enabled else 1883)
+
+
+class HomeAssistantConfig(_Section):
+    """Whether Home Assistant shows this unit by itself."""
+
+    enabled: bool = Field(True, description="announce this unit to Home Assistant")
+    prefix: str = Field("homeassistant", description="its discovery prefix")
+
+    @field_validator("prefix")
+    @classmethod
+    def _prefix(cls, value: str) -> str:
+        return _topic_levels(value, "prefix")
 
 
 class OutboxConfig(_Section):
@@ -267,6 +283,7 @@ class Config(_Section):
     tracker: TrackerConfig = TrackerConfig()
     verdict: VerdictConfig = VerdictConfig()
     mqtt: MqttConfig = MqttConfig()
+    homeassistant: HomeAssistantConfig = HomeAssistantConfig()
     outbox: OutboxConfig = OutboxConfig()
     publish: PublishConfig = PublishConfig()
     web: WebConfig = WebConfig()

@@ -17,6 +17,7 @@ from maskedge import events, paths
 from maskedge.camera.guard import CameraGuard
 from maskedge.camera.sources import open_guard
 from maskedge.delivery import credentials
+from maskedge.delivery.homeassistant import Announcer
 from maskedge.delivery.mqtt import Publisher
 from maskedge.delivery.outbox import Outbox
 from maskedge.errors import EX_OK, AcceleratorError, MaskedgeError
@@ -49,6 +50,11 @@ FLUSH = 3.0
 def _networks(config: Config) -> tuple[object, ...]:
     """What asks for other networks when it changes."""
     return config.detector, config.classifier.model, config.inference
+
+
+def _broker(config: Config) -> tuple[object, ...]:
+    """What asks for another connection when it changes."""
+    return config.mqtt, config.device, config.homeassistant
 
 
 class Daemon:
@@ -221,7 +227,7 @@ class Daemon:
             self._vision = vision
         self._pipeline.replace_vision(vision.detector, vision.classifier, vision.gate)
         self._pipeline.reconfigure(new)
-        if (new.mqtt, new.device) != (old.mqtt, old.device):
+        if _broker(new) != _broker(old):
             self._publisher.close(FLUSH)
             self._publisher = self._open_publisher(new)
         if new.camera != old.camera:
@@ -247,7 +253,8 @@ class Daemon:
         return guard.start()
 
     def _open_publisher(self, config: Config) -> Publisher:
-        publisher = Publisher(config.mqtt, config.topic_root, self._outbox)
+        guest = Announcer(config, paths.outbox_path(config).with_name("homeassistant.json"))
+        publisher = Publisher(config.mqtt, config.topic_root, self._outbox, guest=guest)
         publisher.start()
         return publisher
 

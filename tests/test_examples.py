@@ -1,0 +1,54 @@
+"""The examples in docs/: whole, and of parts that exist."""
+
+import json
+from pathlib import Path
+
+import yaml
+
+EXAMPLES = Path(__file__).parents[1] / "docs/examples"
+NODE_RED_CORE = {"tab", "mqtt-broker", "mqtt in", "function", "switch", "rbe", "debug"}
+
+
+class Tolerant(yaml.SafeLoader):
+    """Knows Home Assistant's ``!input``."""
+
+
+Tolerant.add_constructor("!input", lambda loader, node: f"!input {loader.construct_scalar(node)}")
+
+
+def test_the_node_red_flow_has_only_core_nodes_all_of_them_wired():
+    flow = json.loads((EXAMPLES / "node-red-flow.json").read_text())
+    nodes = {node["id"]: node for node in flow}
+    assert len(nodes) == len(flow)
+    assert {node["type"] for node in flow} == NODE_RED_CORE
+    reached = {"maskedge-tab"}
+    for node in flow:
+        targets = {target for wires in node.get("wires", []) for target in wires}
+        assert targets <= set(nodes)
+        reached |= targets
+        if node["type"] == "mqtt in":
+            reached.add(node["id"])
+            reached.add(node["broker"])
+            assert node["qos"] == "1"
+            assert node["topic"].split("/")[:2] == ["maskedge", "+"]
+    assert reached == set(nodes)
+    broker = nodes["maskedge-broker"]
+    assert broker["clientid"]
+    assert broker["cleansession"] is False
+
+
+def test_the_blueprint_uses_each_of_its_inputs():
+    text = (EXAMPLES / "home-assistant-blueprint.yaml").read_text()
+    blueprint = yaml.load(text, Tolerant)  # noqa: S506 - a SafeLoader that knows one tag more
+    assert blueprint["blueprint"]["domain"] == "automation"
+    for name in blueprint["blueprint"]["input"]:
+        assert f"!input {name}\n" in text
+
+
+def test_the_automations_watch_entities_of_the_documentation():
+    text = (EXAMPLES / "home-assistant-automations.yaml").read_text()
+    documented = (EXAMPLES.parent / "home-assistant.md").read_text()
+    for automation in yaml.safe_load(text):
+        for trigger in automation["triggers"]:
+            entity = trigger["entity_id"]
+            assert entity in documented or f"…_{entity.partition('door_')[2]}`" in documented
