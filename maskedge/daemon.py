@@ -17,7 +17,7 @@ from maskedge import events, paths
 from maskedge.camera.guard import CameraGuard
 from maskedge.camera.sources import open_guard
 from maskedge.delivery import credentials
-from maskedge.delivery.homeassistant import Announcer
+from maskedge.delivery.announcer import Announcer
 from maskedge.delivery.mqtt import Publisher
 from maskedge.delivery.outbox import Outbox
 from maskedge.errors import EX_OK, AcceleratorError, MaskedgeError

@@ -19,9 +19,10 @@ from mosquitto import PATIENCE, free_port, wait_for
 
 from maskedge import events
 from maskedge.config import Config
-from maskedge.delivery import homeassistant
+from maskedge.delivery import announcer, homeassistant
+from maskedge.delivery.announcer import Announcer, Memory
 from maskedge.delivery.connection import Connection
-from maskedge.delivery.homeassistant import PROBLEMS, Announcer, Memory
+from maskedge.delivery.homeassistant import PROBLEMS
 from maskedge.health import report
 from maskedge.health.faults import FAULTS, FaultBoard, Situation
 from maskedge.health.metrics import Metrics
@@ -120,7 +121,7 @@ def test_one_device_one_topic_whatever_the_names():
     assert len(set(topics)) == len(topics)
     assert topics[0] == TOPIC
     for topic in topics:
-        assert homeassistant._OURS.fullmatch(topic)
+        assert announcer._OURS.fullmatch(topic)
     elsewhere = config(homeassistant={"prefix": "ha"})
     assert homeassistant.topic(elsewhere) == "ha/device/maskedge_door/config"
 
@@ -318,7 +319,7 @@ def test_announced_again_when_home_assistant_is_born_and_for_nothing_else(
         ("maskedge/door/set", "online"),
     ):
         say(broker, topic, word)
-    time.sleep(4 * homeassistant._PAUSE)
+    time.sleep(4 * announcer._PAUSE)
     assert listener.count() == 1
     say(broker, "homeassistant/status", "online")
     wait_for(lambda: listener.count() == 2, "the second announcement")
@@ -329,7 +330,7 @@ def test_a_birth_of_the_past_is_no_news(broker, announce, brother):
     listener = brother(broker)
     announce(config(broker))
     wait_for(lambda: listener.count() == 1, "the announcement")
-    time.sleep(4 * homeassistant._PAUSE)
+    time.sleep(4 * announcer._PAUSE)
     assert listener.count() == 1
 
 
@@ -362,7 +363,7 @@ def test_a_flood_of_births_is_no_flood_of_announcements(broker, announce, brothe
     )  # fmt: skip
     wait_for(lambda: listener.count("homeassistant/status") == 300, "the flood")
     wait_for(lambda: listener.count() >= 2, "an announcement")
-    assert listener.count() <= 2 + (time.monotonic() - began) / homeassistant._PAUSE
+    assert listener.count() <= 2 + (time.monotonic() - began) / announcer._PAUSE
 
 
 def test_a_broker_that_forgot_everything_is_told_again(broker, announce):

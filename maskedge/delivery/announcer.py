@@ -1,0 +1,177 @@
+"""Announces this unit to Home Assistant, as a guest on the publisher's connection.
+
+Nothing here may cost a violation: events under way go first, and a broker that refuses the
+announcement is left in peace. The only message ever taken from the broker is Home Assistant's
+birth, ``online`` on ``<prefix>/status``.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import time
+from typing import TYPE_CHECKING
+
+from maskedge.delivery import homeassistant
+from maskedge.delivery.problems import FAILURE
+from maskedge.events import to_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from maskedge.config import Config
+    from maskedge.delivery.connection import Connection, Incoming
+    from maskedge.delivery.session import Session
+
+log = logging.getLogger(__name__)
+
+_BIRTH = b"online"
+_PAUSE = 1.0  # seconds between two announcements, however often somebody asks
+_PATIENCE = 2  # connections lost over an unanswered announcement until we keep quiet
+_REMEMBERED = 50
+_OURS = re.compile(r"[^+#\0]+/device/[a-zA-Z0-9_-]+/config")
+
+
+class Memory:
+    """Which announcements brokers may still hold: a small file beside the outbox.
+
+    A rename would otherwise leave a dead device in Home Assistant for ever.
+
+    Args:
+        path: the file; a disk that can't be written only costs the clearing.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._entries = self._read()
+
+    def topics(self, broker: str) -> list[str]:
+        """What this broker may hold."""
+        return [topic for at, topic in self._entries if at == broker]
+
+    def add(self, broker: str, topic: str) -> None:
+        """Note before publishing."""
+        if (broker, topic) not in self._entries:
+            self._write([*self._entries, (broker, topic)][-_REMEMBERED:])
+
+    def remove(self, broker: str, topic: str) -> None:
+        """The broker has forgotten it."""
+        self._write([entry for entry in self._entries if entry != (broker, topic)])
+
+    def _read(self) -> list[tuple[str, str]]:
+        try:
+            entries = json.loads(self._path.read_text(encoding="utf-8"))["announced"]
+            return [(str(e["broker"]), e["topic"]) for e in entries if _OURS.fullmatch(e["topic"])]
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            log.warning("%s can't be read (%s): it is begun anew", self._path, error)
+            return []
+
+    def _write(self, entries: list[tuple[str, str]]) -> None:
+        self._entries = entries
+        announced = [{"broker": broker, "topic": topic} for broker, topic in entries]
+        new = self._path.with_name(f"{self._path.name}.new")
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            new.write_text(json.dumps({"announced": announced}) + "\n", encoding="utf-8")
+            os.replace(new, self._path)  # noqa: PTH105 - the atomic one
+        except OSError as error:
+            log.info("%s can't be written: %s", self._path, error.strerror)
+
+
+class Announcer:
+    """Announces, announces again when Home Assistant is born, and clears what went before.
+
+    A :class:`~maskedge.delivery.mqtt.Guest`, one per publisher.
+
+    Args:
+        config: with ``homeassistant.enabled`` false, former announcements are only cleared.
+        memory: the file of :class:`Memory`.
+    """
+
+    def __init__(self, config: Config, memory: Path) -> None:
+        self._topic = homeassistant.topic(config)
+        self._payload = (
+            to_json(homeassistant.discovery(config)) if config.homeassistant.enabled else None
+        )
+        self._status = f"{config.homeassistant.prefix}/status"
+        self._broker = f"{config.mqtt.host}:{config.mqtt.effective_port}"
+        self._memory = Memory(memory)
+        self._under_way: dict[int, str] = {}  # packet id: topic
+        self._begun = False
+        self._born = False
+        self._announced_at = float("-inf")
+        self._losses = 0
+        self._quiet = False
+
+    def turn(self, connection: Connection, session: Session) -> None:
+        """Announce when no event is under way; see :class:`~maskedge.delivery.mqtt.Guest`."""
+        while connection.messages:
+            self._born |= self._is_birth(connection.messages.popleft())
+        while session.others:
+            ack = session.others.popleft()
+            self._settle(self._under_way.pop(ack.mid, None), ack.code, ack.reason)
+        if self._quiet or session.in_flight or self._under_way:
+            return
+        if not self._begun:
+            self._begun = True
+            self._begin(connection)
+        elif self._born and time.monotonic() - self._announced_at >= _PAUSE:
+            self._announce(connection)
+
+    def lost(self) -> None:
+        """Begin anew on the next connection, unless it is the announcement that costs it."""
+        if self._under_way:
+            self._losses += 1
+            if self._losses >= _PATIENCE:
+                self._keep_quiet("the connection ends whenever we announce")
+        self._under_way.clear()
+        self._begun = self._born = False
+
+    def _begin(self, connection: Connection) -> None:
+        stale = self._memory.topics(self._broker)
+        if self._payload is not None:
+            connection.request(self._status)
+            self._announce(connection)
+            stale = [former for former in stale if former != self._topic]
+        for former in stale:
+            self._publish(connection, former, "")
+
+    def _announce(self, connection: Connection) -> None:
+        if self._payload is None:
+            return
+        self._born = False
+        self._announced_at = time.monotonic()
+        self._memory.add(self._broker, self._topic)
+        self._publish(connection, self._topic, self._payload)
+
+    def _publish(self, connection: Connection, where: str, payload: str) -> None:
+        self._under_way[connection.publish(where, payload, retain=True)] = where
+
+    def _settle(self, where: str | None, code: int, reason: str) -> None:
+        if where is None:
+            return
+        if code >= FAILURE:
+            self._keep_quiet(f"the broker refuses {where}: {reason.lower()}")
+            return
+        self._losses = 0
+        if where != self._topic or self._payload is None:
+            self._memory.remove(self._broker, where)
+            log.info("cleared the announcement %s", where)
+
+    def _keep_quiet(self, why: str) -> None:
+        self._quiet = True
+        log.warning(
+            "not announced to Home Assistant: %s; let the broker's ACL allow %s and %s and "
+            "restart, or set homeassistant.enabled to false",
+            why,
+            self._topic,
+            self._status,
+        )
+
+    def _is_birth(self, message: Incoming) -> bool:
+        """Whether Home Assistant has just come up; a retained word is older than our announcing."""
+        return message.topic == self._status and message.payload == _BIRTH and not message.retained
