@@ -6,6 +6,7 @@ networks' own time (``invoke``); everything above it is ours.
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import resource
@@ -92,8 +93,7 @@ def crowd(width: int, height: int, faces: int) -> NDArray[np.uint8]:
     picture = hall(width, height).copy()
     if not faces:
         return picture
-    columns = next(n for n in range(1, faces + 1) if n * n * height >= faces * width)
-    columns = min(faces, columns + 1)
+    columns = min(faces, math.ceil(math.sqrt(faces * width / height)))
     rows = -(-faces // columns)
     side = int(min(width / columns, height / rows, 0.5 * height))
     head = portrait()[10:240, 110:340]

@@ -39,7 +39,7 @@ def test_starting_up_and_every_help_load_nothing_heavy(statement):
 
 def test_help_names_every_command_and_teaches_by_example():
     text = maskedge("--help").stdout
-    for command in ("run", "demo", "check", "detect", "listen"):
+    for command in ("run", "demo", "check", "detect", "listen", "bench"):
         assert command in text
         own = maskedge(command, "--help").stdout
         assert "Examples:" in own
