@@ -136,8 +136,8 @@ class _Reader:
             )
         return start + 4, count
 
-    def fields(self, at: int) -> tuple[dict[int, int], int]:
-        """Where a table's present fields lie, by number, and where the table ends."""
+    def fields(self, at: int) -> dict[int, int]:
+        """Where a table's present fields lie, by number."""
         self._tables_left -= 1
         if self._tables_left < 0:
             raise DamagedError("its tables lie over each other")
@@ -148,14 +148,12 @@ class _Reader:
         present = {}
         for number in range(max(size - 4, 0) // 2):
             offset = int(self.scalar("H", vtable + 4 + 2 * number))
-            if offset >= length > 0:
-                raise DamagedError(f"a field of the table at byte {at} lies outside of it")
             if offset:
                 present[number] = at + offset
-        return present, at + length
+        return present
 
     def table(self, at: int, kind: str) -> Table:
-        present, _ = self.fields(at)
+        present = self.fields(at)
         return {
             name: self.value(present[number], what)
             for number, (name, what) in SCHEMA[kind].items()

@@ -28,6 +28,8 @@ MEAN_ROWS = 240
 """Rows of the frame that are read, about: four or more for each row of cells."""
 BACKGROUND_SECONDS = 5.0
 """Time constant of a cell's average: light that changes by less than pixel_delta in it is none."""
+CHANGED_SECONDS = 15.0
+"""The same for a cell that has changed: who passes leaves no trace, a moved chair is learnt."""
 TOLERANCE_SECONDS = 30.0
 """Time constant of a cell's unrest: people who pass don't raise it, a screen that flickers does."""
 UNREST_FACTOR = 3.0
@@ -100,11 +102,17 @@ class MotionGate:
         if self.share > GLOBAL_SHARE:
             np.copyto(self._background, grey)
         else:
-            cv2.accumulateWeighted(
-                grey, self._background, 1 - math.exp(-elapsed / BACKGROUND_SECONDS)
-            )
+            self._learn(grey, elapsed)
         np.copyto(self._previous, grey)
         return self.share > 0 and self.share >= self._config.threshold
+
+    def _learn(self, grey: NDArray[np.float32], elapsed: float) -> None:
+        """Let the background follow, slowly where somebody stands before it."""
+        alpha = 1 - math.exp(-elapsed / CHANGED_SECONDS)
+        cv2.accumulateWeighted(grey, self._background, alpha, mask=self._mask.view(np.uint8))
+        np.logical_not(self._mask, out=self._mask)
+        alpha = 1 - math.exp(-elapsed / BACKGROUND_SECONDS)
+        cv2.accumulateWeighted(grey, self._background, alpha, mask=self._mask.view(np.uint8))
 
     def _begin(self, frame: Frame, now: float) -> None:
         """Make all arrays for this size of frame; later frames only fill them."""

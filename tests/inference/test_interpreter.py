@@ -210,6 +210,21 @@ def test_tflite_runtime_under_numpy_2_names_the_cure():
         runtime.Runtime("tflite_runtime", Module).load(b"", 1)
 
 
+def test_threads_and_bytes_reach_the_interpreter():
+    calls = []
+
+    class Module:
+        class Interpreter:
+            def __init__(self, **arguments):
+                calls.append(arguments)
+
+            def allocate_tensors(self):
+                calls.append("allocated")
+
+    runtime.Runtime("litert", Module).load(b"TFL3", 3)
+    assert calls == [{"model_content": b"TFL3", "num_threads": 3}, "allocated"]
+
+
 def test_the_file_may_change_on_disk_while_it_runs(tiny, picture):
     path = Path(tiny())
     network = open_interpreter(path)

@@ -1,4 +1,3 @@
-# ruff: noqa: PLR0917 - fixtures are arguments
 from __future__ import annotations
 
 import time

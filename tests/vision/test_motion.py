@@ -136,6 +136,36 @@ def test_a_screen_that_flickers_for_ever_is_tolerated_and_a_person_before_it_is_
     assert gate.moved(scene.frame(things=[*screen(now), (210, 45, 30, 30, 10)]), now + 0.1)
 
 
+def test_what_swings_around_its_own_mean_is_seen(gate):
+    scene = Scene()
+    watch(gate, scene, 10, things=[(100, 80, 60, 60, 130)])
+    swing = watch(
+        gate,
+        scene,
+        2,
+        start=10,
+        things=lambda t: [(100, 80, 60, 60, 120 + 20 * (round(t * FPS) % 2))],
+    )
+    assert len(swing) == 19  # all but the first frame, which is 10 from the mean
+    quiet = watch(gate, scene, 20, start=12, things=[(100, 80, 60, 60, 130)])
+    assert len(quiet) < 40
+    gate.moved(scene.frame(things=[(100, 80, 60, 60, 122)]), 32)
+    assert gate.moved(scene.frame(things=[(100, 80, 60, 60, 138)]), 32.1)  # 8 from the mean
+
+
+def test_a_busy_door_stays_sensitive(gate):
+    scene = Scene()
+    door = (100, 60, 100, 120, 110)
+
+    def passing(t):
+        return [door, (100, 60, 100, 120, 250)] if round(t * FPS) % 100 < 10 else [door]
+
+    watch(gate, scene, 120, things=passing)
+    watch(gate, scene, 5, start=120.2, things=[door])
+    assert not gate.moved(scene.frame(things=[door]), 125.25)
+    assert gate.moved(scene.frame(things=[(100, 60, 100, 120, 130)]), 125.3)
+
+
 def test_who_leaves_after_standing_long_is_a_change(gate):
     scene = Scene()
     watch(gate, scene, 40.3, things=[(100, 80, 40, 90, 220)])
