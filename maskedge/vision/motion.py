@@ -28,7 +28,7 @@ MEAN_ROWS = 240
 """Rows of the frame that are read, about: four or more for each row of cells."""
 BACKGROUND_SECONDS = 5.0
 """Time constant of a cell's average: light that changes by less than pixel_delta in it is none."""
-CHANGED_SECONDS = 15.0
+CHANGED_SECONDS = 25.0
 """The same for a cell that has changed: who passes leaves no trace, a moved chair is learnt."""
 TOLERANCE_SECONDS = 30.0
 """Time constant of a cell's unrest: people who pass don't raise it, a screen that flickers does."""
