@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 
+MAX_GAIN = 1e12
+"""Larger gains, infinite ones too, count as this."""
+
+
 def assign(gain: ArrayLike) -> list[tuple[int, int]]:
     """Pair rows with columns so that the summed gain is the largest possible.
 
@@ -25,10 +29,15 @@ def assign(gain: ArrayLike) -> list[tuple[int, int]]:
     Returns:
         Pairs (row, column), rows ascending; each row and column at most once.
     """
-    gains = np.nan_to_num(np.asarray(gain, dtype=np.float64), nan=0.0, posinf=1e12, neginf=0.0)
-    gains = np.maximum(gains, 0.0)
+    gains = np.asarray(gain, dtype=np.float64)
+    gains = np.where(gains > 0, np.minimum(gains, MAX_GAIN), 0.0)
     if 0 in gains.shape:
         return []
+    favourite = gains.argmax(axis=1)
+    wanting = np.flatnonzero(gains.max(axis=1) > 0)
+    if len(set(favourite[wanting].tolist())) == len(wanting):
+        # Nobody's best is anybody else's: no sum can be larger.
+        return [(int(row), int(favourite[row])) for row in wanting]
     if gains.shape[0] > gains.shape[1]:
         columns = _cheapest_columns(-gains.T)
         pairs = [(int(row), column) for column, row in enumerate(columns)]

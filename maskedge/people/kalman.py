@@ -28,8 +28,11 @@ ACCELERATION = np.array([3.0, 1.5, 0.03, 0.03])
 """Spectral density of acceleration, face sizes² (or logarithms²) per second³."""
 DOUBT_STD = np.array([0.8, 0.5, 0.15, 0.15])
 """Most that an unseen face is believed to stray: beyond, it is more likely somebody else."""
+_BELIEVED_VAR = DOUBT_STD**2 + MEASURE_STD**2
 MAX_GROWTH = 1.5
 """Largest believable rate of ln size, per second."""
+MAX_LOG_SIZE = 10.0
+"""Of a predicted width or height, in ln pixels: who is unseen for long grows no further."""
 
 
 def measurement(box: Box) -> NDArray[np.float64]:
@@ -45,21 +48,23 @@ class BoxFilter:
         """Start at rest on the first sighting ``box`` (not empty)."""
         self.mean = measurement(box)
         self.rate = np.zeros(4)
-        unit = self._unit()
+        self._rescale()
+        unit = self._unit
         self._var = (MEASURE_STD * unit) ** 2
         self._cov = np.zeros(4)
         self._rate_var = (START_RATE_STD * unit) ** 2
 
-    def _unit(self) -> NDArray[np.float64]:
-        """What one "face size" is on each axis."""
+    def _rescale(self) -> None:
+        """Note what one "face size" is on each axis."""
         size = math.exp((self.mean[2] + self.mean[3]) / 2)
-        return np.array([size, size, 1.0, 1.0])
+        self._unit = np.array([size, size, 1.0, 1.0])
+        self._jitter = (MEASURE_STD * self._unit) ** 2
 
     @property
     def box(self) -> Box:
         """The estimate as a box."""
         x, y = float(self.mean[0]), float(self.mean[1])
-        half_width, half_height = np.exp(np.clip(self.mean[2:], -20, 20)) / 2
+        half_width, half_height = np.exp(self.mean[2:]) / 2
         return Box(
             float(x - half_width),
             float(y - half_height),
@@ -75,24 +80,24 @@ class BoxFilter:
     @property
     def expected_var(self) -> NDArray[np.float64]:
         """Variance of the next measurement about :attr:`mean`, shape (4,)."""
-        result: NDArray[np.float64] = self._var + (MEASURE_STD * self._unit()) ** 2
+        result: NDArray[np.float64] = self._var + self._jitter
         return result
 
     @property
     def believed_var(self) -> NDArray[np.float64]:
         """:attr:`expected_var` without what lies further off than a person strays, shape (4,)."""
-        result: NDArray[np.float64] = np.minimum(
-            self.expected_var, ((DOUBT_STD**2 + MEASURE_STD**2) * self._unit() ** 2)
-        )
+        result: NDArray[np.float64] = np.minimum(self.expected_var, _BELIEVED_VAR * self._unit**2)
         return result
 
     def predict(self, dt: float) -> None:
         """Move on by ``dt`` >= 0 seconds."""
-        noise = ACCELERATION * self._unit() ** 2
+        noise = ACCELERATION * self._unit**2
         self.mean = self.mean + self.rate * dt
+        self.mean[2:] = np.minimum(np.maximum(self.mean[2:], 0.0), MAX_LOG_SIZE)
         self._var = self._var + 2 * dt * self._cov + dt**2 * self._rate_var + noise * dt**3 / 3
         self._cov = self._cov + dt * self._rate_var + noise * dt**2 / 2
         self._rate_var = self._rate_var + noise * dt
+        self._rescale()
 
     def update(self, box: Box) -> None:
         """Correct with a sighting ``box`` (not empty)."""
@@ -101,7 +106,8 @@ class BoxFilter:
         gain, rate_gain = self._var / expected, self._cov / expected
         self.mean = self.mean + gain * innovation
         self.rate = self.rate + rate_gain * innovation
-        self.rate[2:] = np.clip(self.rate[2:], -MAX_GROWTH, MAX_GROWTH)
+        self.rate[2:] = np.minimum(np.maximum(self.rate[2:], -MAX_GROWTH), MAX_GROWTH)
         self._rate_var = self._rate_var - rate_gain * self._cov
         self._cov = self._cov * (1 - gain)
         self._var = self._var * (1 - gain)
+        self._rescale()

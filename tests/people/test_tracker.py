@@ -137,6 +137,16 @@ def test_time_running_back_corrupts_nothing():
     assert all(map(math.isfinite, track.box))
 
 
+def test_somebody_growing_and_then_unseen_for_an_hour_stays_finite():
+    tracker = Tracker(TrackerConfig(max_age=86_400.0))
+    for step in range(20):
+        tracker.update([face(300, 200, 40 * 1.1**step)], [0.9], step / 10)
+    for now in (10.0, 3600.0, 80_000.0):
+        (track,) = tracker.update([], [], now)
+        assert track.box.width < 30_000
+    tracker.update([face(300, 200)], [0.9], 80_000.1)
+
+
 def test_boxes_that_are_no_boxes_are_ignored():
     bad = [Box(0, 0, 0, 10), Box(5, 5, 1, 1), Box(0, 0, math.nan, 1), Box(0, 0, math.inf, 1)]
     assert Tracker(TrackerConfig()).update(bad, [0.9] * 4, 0.0) == []

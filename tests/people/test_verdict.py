@@ -127,6 +127,16 @@ def test_putting_the_mask_on_ends_it_in_time(fps):
     assert room.label() == "with_mask"
 
 
+def test_once_it_is_on_what_was_before_counts_no_more():
+    room = Room()
+    room.stay(20, (face(300), BARE))
+    while not any(d.type == "ended" for d in room.log):
+        room.step([(face(300), MASK)])
+    for _ in range(20):
+        room.step([(face(300), MASK)])
+        assert room.label() == "with_mask"
+
+
 def test_clearing_is_noticed_within_clear_after_and_reclassify():
     room = Room(10)
     room.stay(20, (face(300), BARE))
