@@ -3,6 +3,7 @@
 import json
 import signal
 import time
+from datetime import datetime
 
 import jsonschema
 import pytest
@@ -38,9 +39,7 @@ def test_a_bare_faced_visit_is_told_once_and_ended_a_masked_one_not_at_all(
     assert ended["violation_id"] == started["event_id"]
     assert [started["seq"], ended["seq"]] == [1, 2]
     assert not started["delayed"]
-    seen, decided = (
-        events.datetime.fromisoformat(started[key]) for key in ("first_seen", "decided_at")
-    )
+    seen, decided = (datetime.fromisoformat(started[key]) for key in ("first_seen", "decided_at"))
     assert 0 <= (decided - seen).total_seconds() < 10
     retained = broker.retained("maskedge/door/#")
     state = json.loads(retained["maskedge/door/state"])
