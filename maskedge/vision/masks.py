@@ -129,6 +129,12 @@ class NetworkMaskClassifier:
         """What runs the network: ``litert``, ``tflite_runtime`` or ``edgetpu``."""
         return self.network.backend
 
+    @property
+    def fault(self) -> str | None:
+        """Why the Edge TPU isn't used though it should be; None when all is well."""
+        fault: str | None = getattr(self.network, "fault", None)
+        return fault
+
     def crop(self, frame: Frame, box: Box) -> NDArray[np.uint8]:
         """What the network is shown of a face: RGB uint8 (size, size, 3)."""
         square = square_crop(frame.pixels, box, self.size, self.padding)

@@ -6,11 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from maskedge.config import ClassifierConfig, InferenceConfig
 from maskedge.inference import fake_tpu, open_interpreter, resilient
 from maskedge.inference.edgetpu import Diagnosis
 from maskedge.inference.fake_tpu import FakeTpu, Fault
 from maskedge.inference.process import WorkerProcess
 from maskedge.inference.resilient import ResilientNetwork, TpuHost
+from maskedge.modelfile import models_dir
+from maskedge.vision.masks import open_classifier
 
 DEADLINE = 1.0
 
@@ -296,3 +299,12 @@ def test_present_but_without_its_library_is_a_fault_even_for_auto(tiny, monkeypa
     assert "libedgetpu.so.1 can't be loaded" in net.fault
     assert net.invoke(picture)
     net.close()
+
+
+def test_the_classifier_passes_the_fault_on(tpu):
+    tpu.fail(Fault.NO_LIBRARY)
+    config = InferenceConfig(accelerator="edgetpu", device=tpu.device)
+    classifier = open_classifier(ClassifierConfig(), config, models_dir())
+    assert "libedgetpu" in classifier.fault
+    assert classifier.backend != "edgetpu"
+    classifier.close()
