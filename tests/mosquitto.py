@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from maskedge.config import MqttConfig
+from maskedge.delivery.backoff import Backoff
 from maskedge.listen import Subscriber
 
 if TYPE_CHECKING:
@@ -205,6 +206,8 @@ class Collector:
         self.notices: list = []
         self.connects = 0
         self._subscriber = Subscriber(config, device)
+        # Back before the units are: a broker keeps nothing for who wasn't there.
+        self._subscriber._backoff = Backoff(0.02, 0.05)
         self._subscriber.connect()
         self._thread = threading.Thread(target=self._gather, daemon=True)
         self._thread.start()
