@@ -119,8 +119,8 @@ class Daemon:
             frame = self._guard.wait(TURN)
             now = time.monotonic()
             if frame is not None:
-                self._process(frame)
-                self._watchdog.worked(now)
+                if self._process(frame):
+                    self._watchdog.worked(now)
             elif self._guard.ended:
                 log.info("the source has ended")
                 return
@@ -133,19 +133,22 @@ class Daemon:
                 self._reload_asked.clear()
                 self._take_over()
 
-    def _process(self, frame: Frame) -> None:
+    def _process(self, frame: Frame) -> bool:
+        """Take a frame through the whole pipeline; False: it was lost on the way."""
         start = time.perf_counter()
         now = self._time(frame)
         try:
             result = self._pipeline.process(frame, now)
         except AcceleratorError as error:
             log.warning("a frame was lost: %s", error)
-            return
-        self._vision.watch_scene(frame, now)
+            return False
+        if frame.path is None:  # a recording may well stand still or fade to black
+            self._vision.watch_scene(frame, now)
         self._tell(result.decisions)
         seconds = time.perf_counter() - start
         self._monitor.frame(result, seconds, now)
         self._page.frame(frame, result, seconds)
+        return True
 
     def _time(self, frame: Frame) -> float:
         """The frame's moment as monotonic seconds.
