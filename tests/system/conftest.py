@@ -16,7 +16,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from mosquitto import PATIENCE, Collector, Mosquitto, wait_for
+from mosquitto import PATIENCE, Collector, Mosquitto, Relay, wait_for
 
 from maskedge.errors import EndOfStream
 from maskedge.scene import SceneCamera, Visit, Wearing
@@ -126,6 +126,14 @@ def broker(tmp_path):
     broker = Mosquitto(tmp_path)
     yield broker
     broker.kill()
+
+
+@pytest.fixture
+def wire(broker):
+    """What lies between daemon and broker: opened only once the subscriber listens again."""
+    relay = Relay(broker.port)
+    yield relay
+    relay.close()
 
 
 @pytest.fixture

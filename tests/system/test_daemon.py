@@ -52,13 +52,16 @@ def test_a_bare_faced_visit_is_told_once_and_ended_a_masked_one_not_at_all(
     assert health["camera"]["state"] == "ended"
 
 
-def test_broker_off_at_start_and_on_later(broker, daemon, collect, visit_video):
-    unit = daemon(visit_video, camera={"loop": True}).start().ready()
+def test_broker_off_at_start_and_on_later(broker, daemon, collect, wire, visit_video):
+    wire.open = False
+    mqtt = {"host": "127.0.0.1", "port": wire.port}
+    unit = daemon(visit_video, camera={"loop": True}, mqtt=mqtt).start().ready()
     outbox = unit.folder / "state/outbox.db"
     wait_for(lambda: "without_mask ended" in unit.log, "a whole visit without a broker")
     assert outbox.exists()
     broker.start()
     collector = collect()
+    wire.open = True
     wait_for(lambda: len(collector.firsts()) >= 2, "the waiting events")
     unit.send(signal.SIGTERM)
     assert unit.wait() == 0
@@ -68,15 +71,20 @@ def test_broker_off_at_start_and_on_later(broker, daemon, collect, visit_video):
     assert [e["type"] for e in got[:2]] == ["started", "ended"]
 
 
-def test_broker_killed_and_back(broker, daemon, collect, health, visit_video):
+def test_broker_killed_and_back(broker, daemon, collect, health, wire, visit_video):
     broker.start()
     collector = collect()
-    unit = daemon(visit_video, camera={"loop": True}).start().ready()
+    mqtt = {"host": "127.0.0.1", "port": wire.port}
+    unit = daemon(visit_video, camera={"loop": True}, mqtt=mqtt).start().ready()
     wait_for(lambda: collector.events, "the first event")
+    wire.open = False
     broker.kill()
     told = unit.log.count("without_mask")
     wait_for(lambda: unit.log.count("without_mask") > told, "an event without a broker")
+    wait_for(lambda: not collector.connected, "the subscriber to notice")
     broker.start()
+    wait_for(lambda: collector.connected, "the subscriber")  # the broker keeps nothing for it
+    wire.open = True
     wait_for(lambda: len(collector.firsts()) > told, "all events")
     wait_for(lambda: health() and "broker_lost" not in codes(health()), "health without the fault")
     unit.send(signal.SIGTERM)
