@@ -24,6 +24,7 @@ COMMANDS = {
     "run": "Watch a camera and publish violations (the daemon).",
     "demo": "See the real thing work in a minute: scene, networks, broker, subscriber.",
     "check": "Validate configuration and networks; say what would run.",
+    "doctor": "Look at camera, broker, Coral, system; say what to do about what is wrong.",
     "detect": "Judge pictures and videos; print or draw what was found.",
     "listen": "Subscribe and print violations as they arrive.",
     "bench": "Measure what a frame costs on this machine.",
@@ -68,6 +69,7 @@ EPILOG = """\b
 Examples:
   maskedge demo                               see it work, no camera needed
   maskedge check --config config.yaml         is this configuration right?
+  maskedge doctor                             is everything there that it needs?
   maskedge run --source rtsp://cam/stream     watch a network camera
   maskedge detect --json picture.jpg          one line of JSON per picture
   maskedge listen --host broker.local         print violations as they come

@@ -24,6 +24,7 @@ def maskedge(*args, **kwargs):
         "from maskedge.cli import run; run(['run', '--help'])",
         "from maskedge.cli import run; run(['demo', '--help'])",
         "from maskedge.cli import run; run(['check', '--help'])",
+        "from maskedge.cli import run; run(['doctor', '--help'])",
         "from maskedge.cli import run; run(['detect', '--help'])",
         "from maskedge.cli import run; run(['listen', '--help'])",
     ],
@@ -39,7 +40,7 @@ def test_starting_up_and_every_help_load_nothing_heavy(statement):
 
 def test_help_names_every_command_and_teaches_by_example():
     text = maskedge("--help").stdout
-    for command in ("run", "demo", "check", "detect", "listen", "bench"):
+    for command in ("run", "demo", "check", "doctor", "detect", "listen", "bench"):
         assert command in text
         own = maskedge(command, "--help").stdout
         assert "Examples:" in own

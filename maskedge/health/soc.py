@@ -6,9 +6,10 @@ from pathlib import Path
 
 SYSFS = Path("/sys")
 
-# Bits of get_throttled, as the Raspberry Pi documentation numbers them ("vcgencmd get_throttled").
-_NOW = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
-_CURES = "use the official power supply and a cooler"
+# Bits of get_throttled, as the Raspberry Pi documentation numbers them ("vcgencmd get_throttled"):
+# now; 16 higher: since it was switched on.
+_LIMITS = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
+CURES = "use the official power supply and a cooler"
 
 
 def _read(path: Path) -> str | None:
@@ -29,10 +30,19 @@ def temperature(sysfs: Path = SYSFS) -> float | None:
 
 def throttling(sysfs: Path = SYSFS) -> str | None:
     """What the Pi's firmware limits at this moment, in words with the cure."""
+    active = _limits(sysfs, first_bit=0)
+    return f"the Pi reports {active}: {CURES}" if active else None
+
+
+def throttled_since_boot(sysfs: Path = SYSFS) -> str | None:
+    """What the Pi's firmware has limited at any time since it was switched on."""
+    return _limits(sysfs, first_bit=16) or None
+
+
+def _limits(sysfs: Path, first_bit: int) -> str:
     text = _read(sysfs / "devices/platform/soc/soc:firmware/get_throttled")
     try:
-        flags = 0 if text is None else int(text, 16)
+        flags = 0 if text is None else int(text, 16) >> first_bit
     except ValueError:
-        return None
-    active = [name for bit, name in _NOW.items() if flags >> bit & 1]
-    return f"the Pi reports {', '.join(active)}: {_CURES}" if active else None
+        return ""
+    return ", ".join(name for bit, name in _LIMITS.items() if flags >> bit & 1)

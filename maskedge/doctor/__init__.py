@@ -1,0 +1,1 @@
+"""``maskedge doctor``: looks at everything that the daemon needs, and says what to do."""

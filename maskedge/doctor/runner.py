@@ -1,0 +1,99 @@
+"""Runs the checks, each within its deadline; none can hang or crash the command."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from maskedge.doctor.checks import CHECKS
+from maskedge.doctor.finding import Check, Finding, Place
+from maskedge.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+
+def chosen(names: Sequence[str], *, settings: bool = True) -> list[Check]:
+    """The checks of these names (none: all), in their usual order.
+
+    Args:
+        names: what a person typed.
+        settings: False: there is no valid configuration, leave those out that need one.
+
+    Raises:
+        UsageError: there is no check of that name.
+    """
+    unknown = [name for name in names if name not in CHECKS]
+    if unknown:
+        raise UsageError(f"no check is called {unknown[0]!r}; there are {', '.join(CHECKS)}")
+    kinds = [kind for name, kind in CHECKS.items() if not names or name in names]
+    return [kind() for kind in kinds if settings or not kind.settings]
+
+
+def examine(checks: Iterable[Check], place: Place) -> Iterator[Finding]:
+    """Run checks one after the other; their findings as they come."""
+    for check in checks:
+        yield from (_in_child if check.child else _in_thread)(check, place)
+
+
+def unexpected(check: Check, error: BaseException) -> Finding:
+    """A check that failed itself."""
+    return check.fail(f"can't be checked ({type(error).__name__}: {error})", check.crash)
+
+
+def _late(check: Check, limit: float) -> Finding:
+    return check.fail(f"no answer within {limit:g} s", check.crash)
+
+
+def _in_thread(check: Check, place: Place) -> list[Finding]:
+    answer: queue.Queue[list[Finding]] = queue.Queue()
+
+    def look() -> None:
+        findings: list[Finding] = []
+        try:
+            findings.extend(check.run(place))
+        except Exception as error:  # noqa: BLE001 - told as a finding
+            findings.append(unexpected(check, error))
+        answer.put(findings)
+
+    limit = check.limit(place)
+    threading.Thread(target=look, name=check.name, daemon=True).start()
+    try:
+        return answer.get(timeout=limit)
+    except queue.Empty:
+        return [_late(check, limit)]
+
+
+def _in_child(check: Check, place: Place) -> list[Finding]:
+    limit = check.limit(place)
+    asked = {"config": place.config.model_dump(mode="json"), "root": str(place.root)}
+    child = subprocess.Popen(
+        [sys.executable, "-m", "maskedge.doctor", check.name],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=dict(place.environ),
+        start_new_session=True,
+    )
+    try:
+        said, _ = child.communicate(json.dumps(asked), timeout=limit)
+    except subprocess.TimeoutExpired:
+        with suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        with suppress(subprocess.TimeoutExpired):  # it may hang in the kernel, beyond any signal
+            child.communicate(timeout=2)
+        return [_late(check, limit)]
+    try:
+        return [Finding(**finding) for finding in json.loads(said.rpartition("\n")[2])]
+    except ValueError:
+        code = child.returncode
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return [check.fail(f"the check's process crashed ({how})", check.crash)]

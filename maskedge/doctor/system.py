@@ -1,0 +1,169 @@
+"""Clock, heat, disk and service: the machine that the daemon runs on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from maskedge import clock, paths
+from maskedge.doctor.finding import Check, Finding, Place
+from maskedge.errors import EX_CONFIG
+from maskedge.health import soc
+from maskedge.health.faults import ClockUnsynced, OutboxUnwritable, Throttled
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+HOT = 80.0
+"""Degrees Celsius from which a Pi 4 or 5 begins to slow down."""
+SPACE_LOW, SPACE_OUT = 200e6, 20e6
+"""Free bytes: a crowded outbox takes about 150 MB; below 20 MB it's a matter of hours."""
+SERVICE = "maskedge.service"
+STATE = "var/lib/maskedge"
+
+
+class Clock(Check):
+    """Whether times in events are true."""
+
+    name = "clock"
+    fault = ClockUnsynced
+
+    def run(self, place: Place) -> Iterable[Finding]:  # noqa: ARG002, D102
+        now = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        yield self.judge(
+            ClockUnsynced, f"set by NTP: it is {now}", clock_synced=clock.clock_synced()
+        )
+
+
+class Temperature(Check):
+    """Heat and power supply, now and since the last boot."""
+
+    name = "temperature"
+    fault = Throttled
+
+    def run(self, place: Place) -> Iterable[Finding]:  # noqa: D102
+        sysfs = place.root / "sys"
+        degrees = soc.temperature(sysfs)
+        if degrees is None:
+            yield self.ok("this machine doesn't tell its temperature")
+        elif degrees >= HOT:
+            yield self.warn(f"{degrees:.0f} °C: it slows down about here", "add a cooler, give air")
+        else:
+            yield self.ok(f"{degrees:.0f} °C")
+        now, past = soc.throttling(sysfs), soc.throttled_since_boot(sysfs)
+        if now is not None:
+            yield self.judge(Throttled, throttled=now)
+        elif past is not None:
+            yield self.warn(f"since it was switched on, there was {past}", soc.CURES)
+
+
+class Disk(Check):
+    """Whether events can be stored."""
+
+    name = "disk"
+    settings = True
+    fault = OutboxUnwritable
+
+    def run(self, place: Place) -> Iterable[Finding]:  # noqa: D102
+        folder = _state_folder(place)
+        existing = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+        try:
+            _write(folder, existing)
+            free = shutil.disk_usage(existing).free
+        except PermissionError as error:
+            cure = "sudo maskedge doctor disk" if os.geteuid() else "see who may write there"
+            yield self.fail(f"{folder}: can't be written by this user ({error.strerror})", cure)
+        except OSError as error:
+            yield self.fail(
+                f"{folder}: can't be written ({error.strerror})",
+                "mount it writable, free space on it, or set outbox.path",
+            )
+        else:
+            yield from self._space(folder, free)
+
+    def _space(self, folder: Path, free: int) -> Iterator[Finding]:
+        said = f"{folder}: {free / 1e6:,.0f} MB free"
+        cure = "free space: sudo journalctl --vacuum-size=50M; sudo apt-get clean"
+        if free < SPACE_OUT:
+            yield self.fail(said, cure)
+        elif free < SPACE_LOW:
+            yield self.warn(said, cure)
+        else:
+            yield self.ok(f"{said}, writable")
+
+
+class Unit(Check):
+    """The service, where there is one."""
+
+    name = "unit"
+    crash = "systemctl status maskedge"
+
+    def run(self, place: Place) -> Iterable[Finding]:  # noqa: D102
+        unit = unit_state(place)
+        if unit is None:
+            yield self.ok("systemd doesn't run here")
+            return
+        if unit.get("LoadState") == "not-found":
+            yield self.ok("not installed as a service")
+            return
+        state, restarts = unit.get("ActiveState", ""), unit.get("NRestarts", "0")
+        journal = "see journalctl -u maskedge -n 50"
+        if state == "failed":
+            code = unit.get("ExecMainStatus", "")
+            wrong = code == str(EX_CONFIG)
+            why = f"{unit.get('Result', 'failed')}, exit code {code}"
+            yield self.fail(f"has failed ({why})", "maskedge check" if wrong else journal)
+        elif state == "activating":
+            yield self.warn(f"is starting again and again ({restarts} restarts)", journal)
+        elif state != "active":
+            yield self.warn(f"is {state or 'unknown'}", "sudo systemctl enable --now maskedge")
+        elif unit.get("UnitFileState") == "disabled":
+            yield self.warn("runs, but won't after a reboot", "sudo systemctl enable maskedge")
+        elif restarts not in {"", "0"}:
+            yield self.warn(f"runs, after {restarts} restarts", journal)
+        else:
+            yield self.ok("runs, and starts with the system")
+
+
+def _write(folder: Path, existing: Path) -> None:
+    """Try to write, or where the folder isn't there yet, whether it could be made."""
+    if existing == folder:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(65_536))
+            probe.flush()
+            os.fsync(probe.fileno())
+    elif not existing.is_dir():
+        raise NotADirectoryError(None, f"{existing} is no folder")
+    elif not os.access(existing, os.W_OK | os.X_OK):
+        raise PermissionError(None, f"{existing} belongs to somebody else")
+
+
+def unit_state(place: Place) -> dict[str, str] | None:
+    """What systemd says of the service; None: it doesn't run here."""
+    if not (place.root / "run/systemd/system").is_dir():
+        return None
+    properties = "LoadState,ActiveState,UnitFileState,NRestarts,Result,ExecMainStatus"
+    said = subprocess.run(
+        ["systemctl", "show", SERVICE, f"--property={properties}"],
+        capture_output=True,
+        text=True,
+        timeout=5,
+        check=True,
+        env=dict(place.environ),
+    ).stdout
+    return dict(line.partition("=")[::2] for line in said.splitlines())
+
+
+def _state_folder(place: Place) -> Path:
+    """The outbox's folder; for somebody at the terminal, the service's where there is one."""
+    if place.config.outbox.path is not None:
+        return place.config.outbox.path.parent
+    service = place.root / STATE
+    if not place.environ.get("STATE_DIRECTORY") and os.path.lexists(service):
+        return service
+    return paths.state_dir(place.environ)
