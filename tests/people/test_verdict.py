@@ -128,7 +128,7 @@ def test_putting_the_mask_on_ends_it_in_time(fps):
 
 
 def test_once_it_is_on_what_was_before_counts_no_more():
-    room = Room()
+    room = Room(clear_after=0.5)
     room.stay(20, (face(300), BARE))
     while not any(d.type == "ended" for d in room.log):
         room.step([(face(300), MASK)])
