@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
+from convert.judging import SIZES
 from convert.metrics import PRIOR, fit_prior, fit_temperature, summary
 from maskedge.camera.frame import ChannelOrder
 from maskedge.errors import InputError, MaskedgeError
@@ -295,6 +296,12 @@ def command(folder: Path, out: Path, checkpoint: str, count: int) -> None:
             "int8_held_out_of_training": summary(truth[~own], softmax(integer[~own], temperature)),
             "int8_faces_shrunk_to_28": summary(truth, softmax(small, temperature)),
         }
+        size = run.store.records["face"][run.validation]
+        for name, low, high in SIZES:
+            chosen = (size >= low) & (size < high)
+            if chosen.any():
+                scores = softmax(integer[chosen], temperature)
+                figures[f"int8_faces_{name}"] = summary(truth[chosen], scores)
         draft.replace(out)
     finally:
         draft.unlink(missing_ok=True)

@@ -199,6 +199,8 @@ def command(figures: tuple[str, ...], models: Path) -> None:
         raise InputError(f"{models}: holds no .tflite")
     cards = [take_up(network, evaluations) for network in networks]
     for network, card in zip(networks, cards, strict=True):
+        if card == network.card:
+            continue
         write_card(network.path, {k: v for k, v in card.items() if k not in {"schema", "sha256"}})
     text = model_card([ModelFile.load(n.path) for n in networks], evaluations)
     (models / "MODEL_CARD.md").write_text(text, encoding="utf-8")
