@@ -263,7 +263,9 @@ def command(folder: Path, out: Path, checkpoint: str, count: int) -> None:
     """Make a trained classifier a full-integer network, prove it, and calibrate it.
 
     The float network and the integer one judge the same validation faces. Unless the integer one is
-    within 0.5 points of accuracy and agrees on 99 %, nothing is written and it exits non-zero.
+    within 0.5 points of accuracy and agrees on 99 %, nothing is written and it exits non-zero. The
+    float network with the same calibration is left in the run's folder as calibrated.keras, for
+    evaluate to compare.
     """
     import keras
 
@@ -310,7 +312,10 @@ def command(folder: Path, out: Path, checkpoint: str, count: int) -> None:
         "prior": list(PRIOR),
         "shift_in_head": [round(float(s), 3) for s in shift],
     }
-    write_card(out, card_of(run, figures, calibration))
+    card = card_of(run, figures, calibration)
+    write_card(out, card)
+    model.save(folder / "calibrated.keras")
+    write_card(folder / "calibrated.keras", card)
     recall = {k: v["recall"] for k, v in figures["int8"]["by_label"].items()}
     click.echo(
         f"{out}: {out.stat().st_size / 1024:.0f} KB, temperature {temperature}, recall {recall}"
