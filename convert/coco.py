@@ -6,11 +6,15 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from maskedge.errors import InputError
 from maskedge.geometry import Box
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,20 @@ class Picture:
     height: int
     source: str = ""
     faces: tuple[Annotation, ...] = field(default_factory=tuple)
+
+
+def read_pixels(picture: Picture) -> NDArray[np.uint8]:
+    """A picture's pixels, uint8 (height, width, 3), RGB.
+
+    Raises:
+        InputError: it can't be read.
+    """
+    import cv2  # noqa: PLC0415 - annotations alone don't need it
+
+    pixels = cv2.imread(str(picture.path), cv2.IMREAD_COLOR_RGB)
+    if pixels is None:
+        raise InputError(f"{picture.path}: can't read the picture")
+    return pixels.astype(np.uint8, copy=False)
 
 
 def read_coco(annotations: Path, images: Path) -> list[Picture]:

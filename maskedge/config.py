@@ -90,7 +90,7 @@ class DetectorConfig(_Section):
     kind: Literal["builtin", "yunet", "ssd"] = Field("builtin", description="which decoder")
     model: FilePath | None = Field(None, description="file; unset: the one shipped")
     input: Literal[320, 640] = Field(320, description="long side that the network sees, pixels")
-    threshold: Probability = Field(0.5, description="least score of a face")
+    threshold: Probability = Field(0.42, description="least score of a face")
     nms_iou: Probability = Field(0.45, description="overlap above which two boxes are one face")
     max_faces: int = Field(32, ge=1, le=256, description="most faces taken from a frame")
 

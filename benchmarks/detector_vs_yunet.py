@@ -1,0 +1,96 @@
+r"""The shipped face detector beside YuNet: time per frame and, with labels, average precision.
+
+    python benchmarks/detector_vs_yunet.py PICTURES --yunet face_detection_yunet_2023mar.onnx \
+        --coco PICTURES.json
+
+Both see each picture in turn, in one process, on one thread, at the same input size, each through
+its own whole path: shrinking, network, decoding, NMS. Times are the median over all pictures, and
+the ratio is the median of the ratios, so that a busy machine slows both alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from convert.coco import Picture, read_coco, read_pixels
+from convert.detector.score import Found, Truth, score_detections
+from maskedge.camera.frame import ChannelOrder, Frame
+from maskedge.config import DetectorConfig, InferenceConfig
+from maskedge.modelfile import models_dir
+from maskedge.vision.faces import open_detector
+
+if TYPE_CHECKING:
+    from maskedge.vision.base import Face, FaceDetector
+
+LOW, MOST = 0.02, 200
+
+
+def unlabelled(folder: Path) -> list[Picture]:
+    """Every picture of a folder."""
+    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in {".jpg", ".jpeg", ".png"})
+    return [Picture(p, 0, 0) for p in files]
+
+
+def clocked(detector: FaceDetector, frame: Frame) -> tuple[float, list[Face]]:
+    """Milliseconds of one call, and its answer."""
+    start = time.perf_counter()
+    faces = detector.detect(frame)
+    return 1e3 * (time.perf_counter() - start), faces
+
+
+def main() -> None:
+    """Measure and print JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pictures", type=Path)
+    parser.add_argument("--yunet", type=Path, required=True)
+    parser.add_argument("--coco", type=Path, help="labels; without them only times are told")
+    parser.add_argument("--input", type=int, choices=(320, 640), default=320)
+    parser.add_argument("--every", type=int, default=1, help="take only every so many pictures")
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+    pictures = (
+        read_coco(options.coco, options.pictures) if options.coco else unlabelled(options.pictures)
+    )[:: options.every]
+    inference = InferenceConfig(accelerator="cpu", threads=1)
+    common = {"input": options.input, "max_faces": MOST}
+
+    def opened(threshold: float) -> dict:
+        yunet = DetectorConfig(kind="yunet", model=options.yunet, threshold=threshold, **common)
+        ours = DetectorConfig(threshold=threshold, **common)
+        return {
+            name: open_detector(config, inference, models_dir())
+            for name, config in (("maskedge", ours), ("yunet", yunet))
+        }
+
+    quick, thorough = opened(0.5), opened(LOW)
+    times: dict[str, list[float]] = {name: [] for name in quick}
+    answers: dict[str, list[Found]] = {name: [] for name in quick}
+    for picture in pictures:
+        frame = Frame(read_pixels(picture)[..., ::-1].copy(), ChannelOrder.BGR, 0.0)
+        for name in quick:
+            quick[name].detect(frame)  # the size may be new to it
+            times[name].append(min(clocked(quick[name], frame)[0] for _ in range(3)))
+            if options.coco:
+                answers[name].append(Found.of(thorough[name].detect(frame)))
+    ratios = np.array(times["maskedge"]) / np.array(times["yunet"])
+    result: dict = {"pictures": len(pictures), "ratio": round(float(np.median(ratios)), 3)}
+    for name, values in times.items():
+        result[name] = {"ms": round(float(np.median(values)), 2)}
+        if options.coco:
+            truth = [Truth.of(p, options.input) for p in pictures]
+            for iou in (0.5, 0.3):
+                figures = score_detections(answers[name], truth, iou=iou)
+                figures.pop("curve", None)
+                result[name][f"iou_{iou}"] = figures
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()

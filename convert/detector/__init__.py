@@ -1,0 +1,1 @@
+"""The face detector: network, loss, training data, training, export and scoring."""

@@ -1,0 +1,222 @@
+"""Trained weights to the int8 networks that ship: ``python -m convert.detector.export``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+
+from convert.coco import read_coco, read_pixels
+from convert.detector.network import OFFSET_ZERO, SIZE_ZERO, STRIDES
+from maskedge.camera.frame import ChannelOrder, Frame
+from maskedge.errors import InputError, MaskedgeError
+from maskedge.modelfile import SCHEMA, ModelFile
+from maskedge.vision.letterbox import Letterbox
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from convert.coco import Picture
+
+SIDE = 320
+"""Rows and columns of the input at which the network is converted and calibrated."""
+SIZES = ((320, 320), (320, 256), (320, 192), (640, 512))
+"""Width and height of the inputs that ship: any shape, 4:3, 16:9, and wide halls."""
+CALIBRATION = 300
+"""Training pictures that show the ranges of the activations."""
+TOLERANCE = 0.005
+"""AP that int8 may cost."""
+
+
+class GateError(MaskedgeError):
+    """The int8 network finds faces worse than the float one: calibrate or train it better."""
+
+
+def to_int8(weights: Path, pictures: Iterable[NDArray[np.uint8]]) -> bytes:
+    """Quantise to full int8 with a uint8 input.
+
+    The scaling of bytes to -1..1 is the input's own quantisation, so it costs nothing.
+
+    Args:
+        weights: of ``build_detector``.
+        pictures: representative inputs, uint8 (320, 320, 3), RGB.
+
+    Returns:
+        The flatbuffer, its input 320x320.
+    """
+    import tensorflow as tf  # noqa: PLC0415 - takes seconds
+
+    from convert.detector.network import build_detector  # noqa: PLC0415
+
+    network = build_detector(SIDE, SIDE, batch=1)
+    network.load_weights(weights)
+
+    def representative() -> Iterator[list[NDArray[np.float32]]]:
+        for picture in pictures:
+            scaled = picture[None].astype(np.float32) / np.float32(127.5) - 1
+            scaled[0, 0, 0], scaled[0, -1, -1] = -1, 1  # the input's range, whatever the picture
+            yield [scaled]
+
+    converter = tf.lite.TFLiteConverter.from_keras_model(network)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = representative
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = tf.uint8
+    converter.inference_output_type = tf.int8
+    return bytes(converter.convert())
+
+
+def representative_pictures(pictures: Sequence[Picture], count: int) -> Iterator[NDArray[np.uint8]]:
+    """Letterboxed training pictures, evenly drawn, as the daemon would see them."""
+    box = Letterbox(SIDE, SIDE)
+    for picture in pictures[:: max(1, len(pictures) // count)]:
+        box.write(Frame(read_pixels(picture), ChannelOrder.RGB, 0.0))
+        yield box.picture.copy()
+
+
+def card(name: str, content: bytes, size: tuple[int, int], **described: Any) -> dict[str, Any]:
+    """The JSON beside a network; see :mod:`maskedge.modelfile`.
+
+    Args:
+        name: the file's stem.
+        content: the file's bytes.
+        size: width and height of the input.
+        described: ``training`` and ``metrics``.
+    """
+    return {
+        "schema": SCHEMA,
+        "name": name,
+        "task": "detector",
+        "file": f"{name}.tflite",
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "network": "MobileNetV2 0.35 trunk, feature pyramid, anchor-free heads",
+        "input": {"width": size[0], "height": size[1], "order": "rgb", "letterbox": "top left"},
+        "strides": list(STRIDES),
+        "output": {
+            "score": "logit; its sigmoid is the expected overlap of box and face, (1, rows, "
+            "columns, 1) for each stride",
+            "box": "centre x, centre y, log width, log height in strides, (1, rows, columns, 4)",
+            "offset_zero": OFFSET_ZERO,
+            "size_zero": SIZE_ZERO,
+        },
+        **described,
+    }
+
+
+def write_model(folder: Path, content: bytes, size: tuple[int, int], **described: Any) -> Path:
+    """Write a network and its card; the network's file."""
+    name = f"face_detector_{size[0]}x{size[1]}"
+    path = folder / f"{name}.tflite"
+    path.write_bytes(content)
+    text = json.dumps(card(name, content, size, **described), indent=2)
+    path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
+    return path
+
+
+def measure(path: Path, pictures: Sequence[Picture]) -> dict[str, Any]:
+    """Score an int8 file through the daemon's own detector."""
+    from convert.detector.validate import LOW, MOST, score_detector  # noqa: PLC0415 - loads Keras
+    from maskedge.inference import open_interpreter  # noqa: PLC0415
+    from maskedge.vision.faces import BuiltinDetector  # noqa: PLC0415
+
+    network = open_interpreter(path, "cpu", threads=1)
+    side = max(network.input_spec.shape[1:3])
+    detector = BuiltinDetector([network], ModelFile.load(path), threshold=LOW, max_faces=MOST)
+    try:
+        return score_detector(detector, pictures, side)
+    finally:
+        detector.close()
+
+
+def _without_curves(figures: dict[str, Any]) -> dict[str, Any]:
+    """Figures for a card: the curves' many points belong in an evaluation's report."""
+    return {
+        name: _without_curves(value) if isinstance(value, dict) else value
+        for name, value in figures.items()
+        if name != "curve"
+    }
+
+
+def export(run: Path, data: Path, out: Path, *, count: int = CALIBRATION) -> list[Path]:
+    """Write the shipped networks of a training run, each with its card.
+
+    Args:
+        run: folder of the run, see :mod:`convert.detector.train`.
+        data: the set that it was trained on.
+        out: where the networks go.
+        count: pictures to calibrate with.
+
+    Raises:
+        InputError: the run or the pictures can't be read.
+        GateError: int8 costs more than half a point of AP on the held-out pictures.
+    """
+    from convert.detector.reshape import reshape  # noqa: PLC0415 - loads TensorFlow
+    from convert.detector.train import Checkpoint, split  # noqa: PLC0415
+    from convert.detector.validate import validate_file  # noqa: PLC0415
+
+    files = Checkpoint(run)
+    if not files.history.exists():
+        raise InputError(f"{run}: has no training run; train first")
+    history = json.loads(files.history.read_text(encoding="utf-8"))
+    every = history["settings"]["hold_out"]
+    training, held_out = split(read_coco(data / "train.json", data / "train"), every)
+    sets = {"held_out": held_out}
+    if (data / "val.json").exists():
+        sets["val"] = read_coco(data / "val.json", data / "val")
+    sets = {name: pictures for name, pictures in sets.items() if pictures}
+    content = to_int8(files.mean, representative_pictures(training, count))
+    out.mkdir(parents=True, exist_ok=True)
+    described = {
+        "training": {
+            "settings": history["settings"],
+            "epochs": len(history["epochs"]),
+            "pictures": dict(Counter(p.source for p in training)),
+            "faces": dict(Counter(f.label for p in training for f in p.faces)),
+        }
+    }
+    exact = {name: validate_file(files.mean, pictures) for name, pictures in sets.items()}
+    written = []
+    for size in SIZES:
+        shaped = reshape(content, size[1], size[0])
+        path = write_model(out, shaped, size, **described)
+        metrics = {name: measure(path, pictures) for name, pictures in sets.items()}
+        if size == (SIDE, SIDE):
+            _gate(exact, metrics)
+            described["float"] = {name: figures["ap"] for name, figures in exact.items()}
+        write_model(out, shaped, size, **described, metrics=_without_curves(metrics))
+        written.append(path)
+    return written
+
+
+def _gate(exact: dict[str, Any], metrics: dict[str, Any]) -> None:
+    for name, figures in metrics.items():
+        before, after = exact[name]["ap"], figures["ap"]
+        if before is not None and after is not None and after < before - TOLERANCE:
+            raise GateError(
+                f"int8 costs {100 * (before - after):.1f} points of AP on {name} "
+                f"({before:.3f} to {after:.3f}); calibrate with more pictures"
+            )
+
+
+@click.command(name="detector")
+@click.option("--run", type=click.Path(path_type=Path), default=Path("runs/detector"))
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of the set.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("models"), show_default=True)
+@click.option("--count", default=CALIBRATION, show_default=True, help="Pictures to calibrate with.")
+def command(run: Path, data: Path, out: Path, count: int) -> None:
+    """Quantise a trained face detector for all input sizes that ship."""
+    for path in export(run, data, out, count=count):
+        metrics = json.loads(path.with_suffix(".json").read_text())["metrics"]
+        shown = ", ".join(f"{name} AP {figures['ap']}" for name, figures in metrics.items())
+        click.echo(f"{path}: {path.stat().st_size} bytes, {shown}")
+
+
+if __name__ == "__main__":
+    command()

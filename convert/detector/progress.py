@@ -1,0 +1,126 @@
+"""What happens after each training epoch: running mean, checkpoint, validation, history."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from convert.detector.loss import DetectorLoss
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from convert.coco import Picture
+    from convert.detector.train import Checkpoint
+
+MEAN_EVERY = 4
+"""Steps between updates of the running mean."""
+
+
+class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
+    """Keeps the running mean of the weights, checkpoints, validation figures and history.
+
+    Args:
+        files: where everything is kept.
+        settings: written into the history, and compared when a run is resumed.
+        validation: labelled pictures to validate on, by the name that the history gives them.
+        validate_every: epochs between validations; 0: never.
+    """
+
+    def __init__(
+        self,
+        files: Checkpoint,
+        settings: dict[str, Any],
+        validation: Mapping[str, Sequence[Picture]],
+        validate_every: int,
+    ) -> None:
+        super().__init__()
+        self._validation, self._validate_every = validation, validate_every
+        self._files = files
+        self._history: dict[str, Any] = {"settings": settings, "epochs": []}
+        self._mean: list[Any] | None = None
+        self._momentum = float(settings["momentum"]) ** MEAN_EVERY
+        self._updates = 0
+        self._began = time.monotonic()
+
+    @property
+    def epoch(self) -> int:
+        """The epoch to go on with."""
+        return len(self._history["epochs"])
+
+    def resumed(self) -> Any:
+        """The model of the last checkpoint, with its optimiser; history and mean are taken up."""
+        self._history["epochs"] = json.loads(self._files.history.read_text())["epochs"]
+        model = keras.models.load_model(
+            self._files.model, custom_objects={"DetectorLoss": DetectorLoss}
+        )
+        network = _network(model)
+        latest = network.get_weights()
+        network.load_weights(self._files.mean)
+        self._mean = network.get_weights()
+        network.set_weights(latest)
+        self._updates = self._history["epochs"][-1]["updates"]
+        return model
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Start the clock."""
+        del epoch, logs
+        self._began = time.monotonic()
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Take the new weights into the running mean."""
+        del logs
+        if batch % MEAN_EVERY:
+            return
+        weights = _network(self.model).get_weights()
+        self._updates += 1
+        momentum = min(self._momentum, (1 + self._updates) / (10 + self._updates))
+        if self._mean is None:
+            self._mean = weights
+        self._mean = [
+            mean + (1 - momentum) * (weight - mean)
+            for mean, weight in zip(self._mean, weights, strict=True)
+        ]
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Write the checkpoint, validate, write the history last: it says the rest is whole."""
+        entry: dict[str, Any] = {
+            "epoch": epoch + 1,
+            "loss": float((logs or {}).get("loss", np.nan)),
+            "seconds": round(time.monotonic() - self._began, 1),
+            "updates": self._updates,
+        }
+        replace(self._files.model, self.model.save)
+        network = _network(self.model)
+        latest = network.get_weights()
+        network.set_weights(self._mean)
+        replace(self._files.mean, network.save_weights)
+        if self._validate_every and (epoch + 1) % self._validate_every == 0:
+            entry["validation"] = self._validate(network)
+        network.set_weights(latest)
+        self._history["epochs"].append(entry)
+        text = json.dumps(self._history, indent=1)
+        replace(self._files.history, lambda path: path.write_text(text))
+
+    def _validate(self, network: Any) -> dict[str, Any]:
+        from convert.detector.validate import validate  # noqa: PLC0415 - only where it is asked
+
+        weights = network.get_weights()
+        return {name: validate(weights, p) for name, p in self._validation.items() if p}
+
+
+def replace(path: Path, write: Any) -> None:
+    """Write a file so that a kill leaves the old one or the new one, never half of one."""
+    partial = path.with_name(f"partial.{path.name}")
+    write(partial)
+    os.replace(partial, path)  # noqa: PTH105 - atomic on both ends
+
+
+def _network(model: Any) -> Any:
+    return model.get_layer("face_detector")

@@ -1,0 +1,81 @@
+"""The same int8 network for another input size: the flatbuffer's shapes rewritten.
+
+All operations are convolutions, sums and doublings, so weights and quantisation don't depend on
+the input's size. Rewriting keeps both bit for bit, where another conversion would calibrate anew.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from convert.detector.network import STRIDES
+from maskedge.errors import ModelError
+
+IDENTIFIER = b"TFL3"
+OPERATORS = frozenset(
+    {"ADD", "CONV_2D", "DEPTHWISE_CONV_2D", "QUANTIZE", "RESIZE_NEAREST_NEIGHBOR"}
+)
+"""What the detector consists of; nothing else in it holds a size."""
+DIMENSIONS = 4
+
+
+def reshape(content: bytes, height: int, width: int) -> bytes:
+    """The network for an input of another size.
+
+    Args:
+        content: a flatbuffer that :func:`convert.detector.export.to_int8` made.
+        height: rows, a multiple of 32.
+        width: columns, a multiple of 32.
+
+    Raises:
+        ModelError: the network holds operations whose sizes aren't known here.
+    """
+    if height % STRIDES[-1] or width % STRIDES[-1]:
+        raise ModelError(f"a face detector's input can't be {width}x{height}: multiples of 32 only")
+    model = _unpack(content)
+    (graph,) = model.subgraphs
+    unknown = _operators(model) - OPERATORS
+    if unknown:
+        raise ModelError(f"can't change the input size of a network with {', '.join(unknown)}")
+    old = graph.tensors[graph.inputs[0]].shape[1:3]
+    for tensor in graph.tensors:
+        if model.buffers[tensor.buffer].data is None and len(tensor.shape) == DIMENSIONS:
+            stride = old[0] // tensor.shape[1]
+            tensor.shape = np.array(
+                [1, height // stride, width // stride, tensor.shape[3]], np.int32
+            )
+    for operator in graph.operators:
+        if _name(model, operator) == "RESIZE_NEAREST_NEIGHBOR":
+            size = graph.tensors[operator.inputs[1]]
+            rows_columns = np.asarray(graph.tensors[operator.outputs[0]].shape[1:3], np.int32)
+            model.buffers[size.buffer].data = np.frombuffer(rows_columns.tobytes(), np.uint8)
+    return _pack(model)
+
+
+def _unpack(content: bytes) -> Any:
+    from tensorflow.lite.python import schema_py_generated as schema  # noqa: PLC0415
+
+    return schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(bytearray(content), 0))
+
+
+def _pack(model: Any) -> bytes:
+    import flatbuffers  # type: ignore[import-untyped]  # noqa: PLC0415 - TensorFlow brings it
+
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(model.Pack(builder), IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def _name(model: Any, operator: Any) -> str:
+    from tensorflow.lite.python import schema_py_generated as schema  # noqa: PLC0415
+
+    names = {v: k for k, v in vars(schema.BuiltinOperator).items() if not k.startswith("_")}
+    code = model.operatorCodes[operator.opcodeIndex]
+    name: str = names[max(code.builtinCode, code.deprecatedBuiltinCode)]
+    return name
+
+
+def _operators(model: Any) -> set[str]:
+    return {_name(model, operator) for operator in model.subgraphs[0].operators}

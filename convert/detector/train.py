@@ -1,0 +1,252 @@
+"""Trains the face detector: ``python -m convert train --task detector``."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from convert.coco import read_coco
+from maskedge.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from convert.coco import Picture
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that a training run depends on besides the pictures.
+
+    Attributes:
+        height: rows of the training pictures.
+        width: columns of the training pictures.
+        epochs: passes; the learning rate reaches its end with the last.
+        steps: batches per epoch; 0 for as many as it takes to draw every picture once.
+        batch: pictures per batch.
+        rate: peak learning rate.
+        decay: AdamW's weight decay.
+        momentum: of the weights' running mean, which is what is kept.
+        seed: of all randomness.
+        hold_out: every so many pictures of the training split one is kept for validation; 0: none.
+        mosaic: how often four pictures are put together in one.
+    """
+
+    height: int = 256
+    width: int = 256
+    epochs: int = 60
+    steps: int = 0
+    batch: int = 24
+    rate: float = 1e-3
+    decay: float = 2e-4
+    momentum: float = 0.998
+    seed: int = 1
+    hold_out: int = 20
+    mosaic: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """The files of a run, in its folder."""
+
+    folder: Path
+
+    @property
+    def model(self) -> Path:
+        """Weights and optimiser as they were after the last epoch: what ``--resume`` takes."""
+        return self.folder / "last.keras"
+
+    @property
+    def mean(self) -> Path:
+        """The running mean of the weights: what is evaluated and exported."""
+        return self.folder / "mean.weights.h5"
+
+    @property
+    def history(self) -> Path:
+        """JSON: settings, and per epoch loss, seconds and validation figures."""
+        return self.folder / "history.json"
+
+
+def train(  # noqa: PLR0913 - all but three are named settings
+    data: Path,
+    out: Path,
+    settings: Settings,
+    *,
+    weights: Path | None = None,
+    start: Path | None = None,
+    resume: bool = False,
+    workers: int = 2,
+    validate_every: int = 5,
+    stop_after: int | None = None,
+    limit: int | None = None,
+) -> Path:
+    """Train, keeping a checkpoint after every epoch.
+
+    Args:
+        data: a folder with ``train.json`` and ``train/``, and maybe ``val.json`` and ``val/``.
+        out: where checkpoints and history go.
+        settings: see :class:`Settings`.
+        weights: ImageNet weights of the trunk; None downloads them.
+        start: weights of an earlier run to start from instead.
+        resume: go on after the last checkpoint in ``out``.
+        workers: threads that make batches.
+        validate_every: epochs between validations; 0: never.
+        stop_after: end after so many epochs in all, short of the settings' number.
+        limit: use only so many pictures of each split.
+
+    Returns:
+        The file of the weights to export.
+
+    Raises:
+        InputError: pictures or labels can't be read.
+        UsageError: ``out`` has a run and ``resume`` isn't asked, or the other way round.
+    """
+    from convert.detector.data import (  # noqa: PLC0415 - loads Keras
+        DetectorBatches,
+        load_samples,
+        source_weights,
+    )
+    from convert.detector.progress import Keeper  # noqa: PLC0415
+
+    files = Checkpoint(out)
+    if resume != files.history.exists():
+        raise UsageError(
+            f"{out}: there is no run to resume"
+            if resume
+            else f"{out}: has a run; give --resume to go on with it, or another --out"
+        )
+    out.mkdir(parents=True, exist_ok=True)
+    pictures, held_out = split(
+        read_coco(data / "train.json", data / "train")[:limit], settings.hold_out
+    )
+    steps = settings.steps or max(1, len(pictures) // settings.batch)
+    validation = {"held_out": held_out} if held_out else {}
+    if (data / "val.json").exists():
+        validation["val"] = read_coco(data / "val.json", data / "val")[:limit]
+    keeper = Keeper(files, asdict(settings), validation, validate_every)
+    model = keeper.resumed() if resume else _fresh(settings, steps, weights, start)
+    batches = DetectorBatches(
+        load_samples(pictures),
+        source_weights(pictures),
+        (settings.height, settings.width),
+        batch=settings.batch,
+        steps=steps,
+        seed=settings.seed,
+        epoch=keeper.epoch,
+        mosaic=settings.mosaic,
+        workers=workers,
+        max_queue_size=8,
+    )
+    model.fit(
+        batches,
+        initial_epoch=keeper.epoch,
+        epochs=min(settings.epochs, stop_after or settings.epochs),
+        callbacks=[keeper],
+        verbose="auto",
+    )
+    return files.mean
+
+
+def split(pictures: list[Picture], hold_out: int) -> tuple[list[Picture], list[Picture]]:
+    """Training pictures, and every ``hold_out``-th one, which isn't trained on."""
+    if not hold_out:
+        return pictures, []
+    held_out = pictures[hold_out // 2 :: hold_out]
+    return [p for i, p in enumerate(pictures) if i % hold_out != hold_out // 2], held_out
+
+
+def _fresh(settings: Settings, steps: int, weights: Path | None, start: Path | None) -> Any:
+    import keras  # noqa: PLC0415
+
+    from convert.detector.loss import DetectorLoss  # noqa: PLC0415
+    from convert.detector.network import (  # noqa: PLC0415
+        build_detector,
+        load_imagenet,
+        training_model,
+    )
+
+    keras.utils.set_random_seed(settings.seed)
+    network = build_detector(settings.height, settings.width)
+    if start is None:
+        load_imagenet(network, weights)
+    else:
+        network.load_weights(start)
+    total = steps * settings.epochs
+    warm_up = min(400, total // 10)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        settings.rate * 0.02,
+        decay_steps=max(1, total - warm_up),
+        alpha=0.02,
+        warmup_target=settings.rate,
+        warmup_steps=warm_up,
+    )
+    model = training_model(network)
+    model.compile(
+        keras.optimizers.AdamW(schedule, weight_decay=settings.decay, global_clipnorm=10.0),
+        loss=DetectorLoss(settings.height, settings.width),
+        jit_compile=False,
+    )
+    return model
+
+
+def limit_threads(threads: int) -> None:
+    """Keep the framework to so many threads; must come before it computes anything."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    import keras  # noqa: PLC0415
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf  # noqa: PLC0415
+
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    elif keras.backend.backend() == "torch":
+        import torch  # noqa: PLC0415
+
+        torch.set_num_threads(threads)
+
+
+@click.command(name="detector")
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of the set.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/detector"))
+@click.option("--weights", type=click.Path(path_type=Path), help="ImageNet weights of the trunk.")
+@click.option("--start", type=click.Path(path_type=Path), help="Weights of an earlier run.")
+@click.option("--resume", is_flag=True, help="Go on after the last checkpoint.")
+@click.option("--size", default="256x256", show_default=True, help="Training pictures, WxH.")
+@click.option("--epochs", default=60, show_default=True)
+@click.option("--steps", default=0, help="Batches per epoch; 0: as many as pictures need.")
+@click.option("--batch", default=24, show_default=True)
+@click.option("--rate", default=1e-3, show_default=True, help="Peak learning rate.")
+@click.option("--seed", default=1, show_default=True)
+@click.option("--hold-out", default=20, show_default=True, help="Keep one in so many; 0: none.")
+@click.option("--stop-after", type=int, help="Stop after so many epochs; --resume goes on.")
+@click.option("--mosaic", default=0.5, show_default=True, help="Share of pictures made of four.")
+@click.option("--threads", default=0, help="Of the framework; 0: as many as it likes.")
+@click.option("--workers", default=2, show_default=True, help="Threads that make batches.")
+@click.option("--validate-every", default=5, show_default=True, help="Epochs; 0: never.")
+@click.option("--limit", type=int, help="Use only so many pictures.")
+def command(size: str, threads: int, **options: Any) -> None:
+    """Train the face detector on a COCO set."""
+    try:
+        width, height = (int(n) for n in size.lower().split("x"))
+    except ValueError:
+        raise UsageError(f"--size {size}: give width x height, e.g. 256x256") from None
+    if width % 32 or height % 32 or min(width, height) < 64:  # noqa: PLR2004
+        raise UsageError(f"--size {size}: both must be multiples of 32, at least 64")
+    if threads:
+        limit_threads(threads)
+    names = ("epochs", "steps", "batch", "rate", "seed", "hold_out", "mosaic")
+    settings = Settings(height=height, width=width, **{n: options.pop(n) for n in names})
+    data, out = options.pop("data"), options.pop("out")
+    kept = train(data, out, settings, **options)
+    click.echo(f"weights to export: {kept}")
+    click.echo(json.dumps(json.loads((out / "history.json").read_text())["epochs"][-1]))
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run :data:`command`."""
+    command.main(argv, standalone_mode=False)

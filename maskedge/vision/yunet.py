@@ -1,0 +1,78 @@
+"""A user's own YuNet (OpenCV's FaceDetectorYN) instead of the shipped detector."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import cv2
+
+from maskedge.camera.frame import ChannelOrder
+from maskedge.errors import ModelError
+from maskedge.geometry import Box
+from maskedge.modelfile import ModelFile
+from maskedge.vision.base import Face
+
+if TYPE_CHECKING:
+    from maskedge.camera.frame import Frame
+    from maskedge.config import DetectorConfig
+
+URL = "https://github.com/opencv/opencv_zoo/tree/main/models/face_detection_yunet"
+CANDIDATES = 5000
+"""Boxes that OpenCV looks at before its NMS."""
+
+
+class YunetDetector:
+    """YuNet on frames shrunk to the configured long side.
+
+    Args:
+        config: with ``model``, the ``.onnx`` file.
+
+    Raises:
+        ModelError: no file is given, or it isn't YuNet.
+    """
+
+    backend = "opencv"
+
+    def __init__(self, config: DetectorConfig) -> None:
+        if config.model is None:
+            raise ModelError(f"detector.model: kind yunet needs its .onnx file; get it at {URL}")
+        self.model = ModelFile.load(config.model)
+        self._side, self._most = config.input, config.max_faces
+        try:
+            self._yunet = cv2.FaceDetectorYN.create(
+                str(config.model),
+                "",
+                (config.input, config.input),
+                config.threshold,
+                config.nms_iou,
+                CANDIDATES,
+            )
+        except cv2.error as error:
+            raise ModelError(
+                f"{config.model}: OpenCV can't read it as YuNet: {error.err}"
+            ) from error
+
+    def detect(self, frame: Frame) -> list[Face]:
+        """All faces, best score first; see :class:`maskedge.vision.base.FaceDetector`."""
+        scale = self._side / max(frame.width, frame.height)
+        size = (max(1, round(frame.width * scale)), max(1, round(frame.height * scale)))
+        picture = cv2.resize(frame.pixels, size, interpolation=cv2.INTER_AREA)
+        if frame.order is ChannelOrder.RGB:
+            picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+        self._yunet.setInputSize(size)
+        found: Any
+        try:
+            _, found = self._yunet.detect(picture)
+        except cv2.error as error:
+            raise ModelError(f"{self.model.path}: isn't YuNet: {error.err}") from error
+        if found is None:
+            return []
+        sx, sy = frame.width / size[0], frame.height / size[1]
+        faces = [
+            Face(Box(x, y, x + w, y + h).scaled(sx, sy), float(score))
+            for (x, y, w, h), score in zip(found[:, :4].tolist(), found[:, -1], strict=True)
+        ]
+        return sorted(faces, key=lambda face: -face.score)[: self._most]
+
+    def close(self) -> None:
+        """Nothing to free: OpenCV does when the object goes."""

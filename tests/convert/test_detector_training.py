@@ -1,0 +1,207 @@
+"""Training, export and scoring for real, on a few drawn people; needs TensorFlow."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn_people import write_set
+
+pytest.importorskip("tensorflow", reason="conversion needs TensorFlow")
+
+import keras
+
+from convert.detector.export import GateError, _gate, export
+from convert.detector.network import build_detector
+from convert.detector.progress import Keeper
+from convert.detector.reshape import reshape
+from convert.detector.train import Checkpoint, main
+from maskedge.camera.frame import ChannelOrder, Frame
+from maskedge.config import DetectorConfig, InferenceConfig
+from maskedge.errors import ModelError, UsageError
+from maskedge.inference import dequantise, open_interpreter
+from maskedge.modelfile import ModelFile
+from maskedge.vision.faces import open_detector
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    # TensorFlow, Keras and their own dependencies warn about each other.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+]
+
+SMALL = ["--size", "64x64", "--steps", "8", "--batch", "4", "--hold-out", "4", "--workers", "1"]
+EPOCHS = ["--epochs", "4", "--validate-every", "4"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    write_set(folder, "train", 8)
+    write_set(folder, "val", 2, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """Untrained weights, so that no test needs ImageNet's."""
+    path = tmp_path_factory.mktemp("start") / "start.weights.h5"
+    build_detector(64, 64).save_weights(path)
+    return path
+
+
+def run(*arguments):
+    main([str(a) for a in arguments])
+
+
+def history(out):
+    return json.loads((out / "history.json").read_text())["epochs"]
+
+
+@pytest.fixture(scope="module")
+def trained(data, start, tmp_path_factory):
+    out = tmp_path_factory.mktemp("runs") / "detector"
+    run("--data", data, "--out", out, "--start", start, *SMALL, *EPOCHS)
+    return out
+
+
+def test_a_run_keeps_weights_and_history(trained):
+    epochs = history(trained)
+
+    assert [e["epoch"] for e in epochs] == [1, 2, 3, 4]
+    assert all(np.isfinite(e["loss"]) for e in epochs)
+    assert "validation" not in epochs[0]
+    assert epochs[3]["validation"]["held_out"]["pictures"] == 2
+    assert epochs[3]["validation"]["val"]["pictures"] == 2
+    assert not list(trained.glob("partial.*"))
+
+
+def test_the_weights_kept_are_a_running_mean(trained, start):
+    network = build_detector(64, 64)
+    network.load_weights(start)
+    before = network.get_weights()
+    network.load_weights(trained / "mean.weights.h5")
+    mean = network.get_weights()
+    keeper = Keeper(Checkpoint(trained), {"momentum": 0.998}, {}, 0)
+    last = keeper.resumed().get_layer("face_detector").get_weights()
+
+    def distance(a, b):
+        return sum(float(np.abs(x - y).sum()) for x, y in zip(a, b, strict=True))
+
+    assert 0 < distance(before, mean) < distance(before, last)
+    keras.backend.clear_session()
+
+
+def test_a_killed_run_goes_on_and_ends_like_one_that_was_not(trained, data, start, tmp_path):
+    out = tmp_path / "run"
+    options = [str(o) for o in ("--data", data, "--out", out, *SMALL, *EPOCHS)]
+    code = "import sys; from convert.detector.train import main; main(sys.argv[1:])"
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, *options, "--start", str(start)],
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 600
+    while not (out / "history.json").exists() and time.monotonic() < deadline:
+        assert child.poll() is None
+        time.sleep(0.02)
+    child.kill()
+    child.wait()
+    before = history(out)
+    assert 1 <= len(before) < 4
+
+    run(*options, "--resume")
+    after = history(out)
+    assert after[: len(before)] == before
+    assert [e["epoch"] for e in after] == [1, 2, 3, 4]
+    wanted = [e["loss"] for e in history(trained)]
+    assert [e["loss"] for e in after] == pytest.approx(wanted, rel=1e-2)
+    assert after[-1]["updates"] == history(trained)[-1]["updates"]
+
+
+def test_a_second_run_does_not_overwrite_the_first(trained, data):
+    with pytest.raises(UsageError, match="--resume"):
+        run("--data", data, "--out", trained, *SMALL)
+
+
+def test_there_must_be_a_run_to_resume(tmp_path, data):
+    with pytest.raises(UsageError, match="no run to resume"):
+        run("--data", data, "--out", tmp_path / "none", "--resume", *SMALL)
+
+
+@pytest.mark.parametrize("size", ["100x100", "320", "x", "32x32"])
+def test_a_size_that_the_network_cannot_have_is_refused(data, tmp_path, size):
+    with pytest.raises(UsageError, match="--size"):
+        run("--data", data, "--out", tmp_path / "run", "--size", size)
+
+
+@pytest.fixture(scope="module")
+def exported(trained, data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("models")
+    return export(trained, data, out, count=4)
+
+
+def test_every_size_ships_with_its_card_and_can_be_run(exported):
+    assert [p.stem for p in exported] == [
+        f"face_detector_{s}" for s in ("320x320", "320x256", "320x192", "640x512")
+    ]
+    for path in exported:
+        card = ModelFile.load(path).card
+        assert card["task"] == "detector"
+        assert card["metrics"]["val"]["pictures"] == 2
+        assert path.stem.endswith(f"{card['input']['width']}x{card['input']['height']}")
+    low = DetectorConfig(threshold=0.0)
+    detector = open_detector(low, InferenceConfig(accelerator="cpu"), exported[0].parent)
+    assert detector.detect(Frame(np.zeros((48, 64, 3), np.uint8), ChannelOrder.RGB, 0.0))
+
+
+def test_all_sizes_have_the_same_weights_and_give_the_same_answer(exported):
+    square, low = (open_interpreter(p, "cpu", threads=1) for p in exported[:2])
+    picture = np.random.default_rng(0).integers(0, 256, (256, 320, 3), np.uint8)
+    padded = np.full((320, 320, 3), 127, np.uint8)
+    padded[:256] = picture
+    answers = [o.copy() for o in square.invoke(padded)], list(low.invoke(picture))
+
+    assert {s.scale for s in square.output_specs} == {s.scale for s in low.output_specs}
+    for one, other in zip(*answers, strict=True):
+        rows = other.shape[1] // 2  # where the padding below can't be felt
+        near = np.abs(one[:, :rows].astype(int) - other[:, :rows]) <= 1
+        assert near.mean() > 0.98
+
+
+def test_a_float_network_and_its_int8_form_agree(trained, exported):
+    network = build_detector(320, 320)
+    network.load_weights(trained / "mean.weights.h5")
+    picture = np.random.default_rng(0).integers(0, 256, (320, 320, 3), np.uint8)
+    exact = network.predict_on_batch(picture[None] / np.float32(127.5) - 1)
+    int8 = open_interpreter(exported[0], "cpu", threads=1)
+    stored = int8.invoke(picture)
+
+    by_shape = {o.shape: np.asarray(o) for o in exact}
+    for spec, output in zip(int8.output_specs, stored, strict=True):
+        wanted = by_shape[spec.shape]
+        error = np.abs(dequantise(output, spec) - wanted).mean()
+        assert error < 0.1 * max(wanted.std(), 0.1)
+
+
+def test_only_the_detectors_own_networks_are_reshaped():
+    tiny = (Path(__file__).parent.parent / "data" / "tiny_int8.tflite").read_bytes()
+    with pytest.raises(ModelError, match="can't change the input size"):
+        reshape(tiny, 64, 64)
+    with pytest.raises(ModelError, match="multiples of 32"):
+        reshape(tiny, 70, 64)
+
+
+def test_nothing_ships_that_int8_made_worse():
+    _gate({"val": {"ap": 0.9}}, {"val": {"ap": 0.896}})
+    with pytest.raises(GateError, match=r"0.7 points of AP on val"):
+        _gate({"val": {"ap": 0.9}}, {"val": {"ap": 0.893}})
