@@ -185,7 +185,9 @@ def _one_crowd(  # noqa: PLR0913, PLR0917 - the facts of one line of the table
     for _ in range(WARM_UP):
         frame()
     # Alternately, so that a noisy neighbour disturbs both sides of the ratio alike.
-    frames, detects, judges = [], [], []
+    frames: list[float] = []
+    detects: list[float] = []
+    judges: list[float] = []
     end = time.perf_counter() + seconds
     while len(frames) < 5 or time.perf_counter() < end:  # noqa: PLR2004 - too few say nothing
         frames.append(_took(frame))

@@ -90,7 +90,7 @@ class DetectorConfig(_Section):
     kind: Literal["builtin", "yunet", "ssd"] = Field("builtin", description="which decoder")
     model: FilePath | None = Field(None, description="file; unset: the one shipped")
     input: Literal[320, 640] = Field(320, description="long side that the network sees, pixels")
-    threshold: Probability = Field(0.42, description="least score of a face")
+    threshold: Probability = Field(0.5, description="least score of a face: P(it is one)")
     nms_iou: Probability = Field(0.45, description="overlap above which two boxes are one face")
     max_faces: int = Field(32, ge=1, le=256, description="most faces taken from a frame")
 
@@ -130,7 +130,7 @@ class TrackerConfig(_Section):
         4.0, ge=1.0, le=20.0, description="how unlikely a box may be for a person, in deviations"
     )
     start_score: Probability = Field(
-        0.5, description="least score that begins a person; weaker faces only continue one"
+        0.6, description="least score that begins a person; weaker faces only continue one"
     )
 
 

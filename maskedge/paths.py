@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """systemd's ``StateDirectory=``, else the XDG base directory for state."""
+    """Return systemd's ``StateDirectory=``, else the XDG base directory for state."""
     if given := environ.get("STATE_DIRECTORY"):
         return Path(given.split(":")[0])
     base = environ.get("XDG_STATE_HOME") or Path(environ.get("HOME", "/")) / ".local/state"

@@ -135,6 +135,16 @@ def score_detections(
     }
 
 
+def matched(
+    found: Sequence[Found], truth: Sequence[Truth], *, iou: float = 0.5, min_size: float = 16.0
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Score of each detection that counts, and whether it is a face; see score_detections."""
+    tally = _Tally()
+    for answer, labelled in zip(found, truth, strict=True):
+        _match(answer, labelled, iou, min_size, tally)
+    return np.array(tally.scores, np.float64), np.array(tally.hits, bool)
+
+
 def average_precision(precision: NDArray[np.float64], recall: NDArray[np.float64]) -> float:
     """Area under the curve with precision made monotonic, at all points (VOC 2010).
 

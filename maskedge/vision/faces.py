@@ -132,7 +132,9 @@ class BuiltinDetector:
         max_faces: int = 32,
     ) -> None:
         self.model = model
-        self._variants = [_Variant(n, threshold, str(model.path)) for n in networks]
+        self._scale, self._offset = _calibration(model)
+        raw = _sigmoid((_logit(threshold) - self._offset) / self._scale)
+        self._variants = [_Variant(n, raw, str(model.path)) for n in networks]
         self._general = self._variants[0]
         self._variants.sort(key=lambda v: v.height * v.width)
         self._nms_iou, self._max_faces = nms_iou, max_faces
@@ -159,7 +161,7 @@ class BuiltinDetector:
         most = CANDIDATES_PER_FACE * self._max_faces
         boxes, logits = variant.candidates(frame, most)
         kept = suppress(boxes, logits, self._nms_iou, self._max_faces)
-        scores = 1 / (1 + np.exp(-logits[kept]))
+        scores = 1 / (1 + np.exp(-(self._scale * logits[kept] + self._offset)))
         return [
             Face(Box(*map(float, box)), float(score))
             for box, score in zip(boxes[kept], scores, strict=True)
@@ -180,6 +182,38 @@ class BuiltinDetector:
         placements = [place((height, width), (v.height, v.width)) for v in self._variants]
         widest = max(p.width for p in placements)
         return next(v for v, p in zip(self._variants, placements, strict=True) if p.width == widest)
+
+
+def _logit(probability: float) -> float:
+    with np.errstate(divide="ignore"):
+        return float(np.log(probability) - np.log1p(-probability))
+
+
+def _sigmoid(logit: float) -> float:
+    with np.errstate(over="ignore"):
+        return float(1 / (1 + np.exp(-logit)))
+
+
+def _calibration(model: ModelFile) -> tuple[float, float]:
+    """Scale and offset that turn the network's logit into that of P(face); see convert.
+
+    Raises:
+        ModelError: the JSON beside the network has something else there.
+    """
+    part = model.card.get("calibration", {"scale": 1.0, "offset": 0.0})
+    try:
+        scale, offset = float(part["scale"]), float(part["offset"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"{model.path.with_suffix('.json')}: calibration must give numbers for scale and "
+            "offset; install the file again"
+        ) from error
+    if not (scale > 0 and np.isfinite([scale, offset]).all()):
+        raise ModelError(
+            f"{model.path.with_suffix('.json')}: calibration.scale must be above 0, it is {scale}; "
+            "install the file again"
+        )
+    return scale, offset
 
 
 def _levels(network: Network, threshold: float, where: str) -> list[_Level]:
@@ -206,8 +240,7 @@ def _levels(network: Network, threshold: float, where: str) -> list[_Level]:
 
 def _stored_threshold(threshold: float, spec: TensorSpec) -> float:
     """The least stored logit whose score is at least ``threshold``."""
-    with np.errstate(divide="ignore"):
-        logit = float(np.log(threshold) - np.log1p(-threshold))
+    logit = _logit(threshold)
     if spec.scale == 0 or not np.isfinite(logit):
         return logit
     least = int(np.floor(logit / spec.scale)) + spec.zero_point - 1
