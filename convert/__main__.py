@@ -16,6 +16,7 @@ COMMANDS = {
     "evaluate": ("convert.evaluate", "Score the networks, and the whole chain, on a COCO set."),
     "quantize": ("convert.quantize", "Make a trained classifier int8, prove and calibrate it."),
     "export": ("convert.detector.export", "Make a trained detector int8 for every input size."),
+    "calibrate": ("convert.detector.calibrate", "Make the detector's score a probability."),
     "compile": ("convert.compile", "Check a network against the Edge TPU's rules and compile it."),
     "report": ("convert.report", "Write the model card from the measured figures."),
 }
