@@ -127,8 +127,8 @@ class Daemon:
             else:
                 self._curing(now)
             parts = self._parts()
-            if self._monitor.look(parts, now) and self._page.enabled:
-                self._page.looked(parts, self._monitor.state(now), self._monitor.health(parts, now))
+            if self._monitor.look(parts, now):
+                self._page.looked(self._monitor, parts, now)
             if self._reload_asked.is_set() or self._watch.changed(now):
                 self._reload_asked.clear()
                 self._take_over()

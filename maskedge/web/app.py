@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from maskedge.events import to_json
 from maskedge.web.faulthelp import fault_help
+from maskedge.web.hub import FRESH
 from maskedge.web.picture import Pictures
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ log = logging.getLogger(__name__)
 
 TICK = 0.25
 """Seconds between two looks for news."""
+SHORT = 0.05
+"""The same while somebody waits for an answer."""
 SILENCE = 10.0
 """Seconds without news after which an empty line proves that the connection lives."""
 MAX_BODY = 1024
@@ -190,6 +193,7 @@ class _Pages:
 
     async def status(self, _request: Request) -> Response:
         """The same news once, as one JSON object."""
+        await self._fresh()
         topics = self._hub.topics()
         return JSONResponse({name: topic.content() for name, topic in topics.items()})
 
@@ -209,16 +213,27 @@ class _Pages:
 
     async def metrics(self, request: Request) -> Response:
         """In the exposition format of Prometheus or OpenMetrics."""
+        await self._fresh()
         body, content_type = self._metrics.exposition(request.headers.get("accept", ""))
         return Response(body, headers={"content-type": content_type})
+
+    async def _fresh(self) -> None:
+        """Wait for a new overview; while nobody wants one, none is made."""
+        for _ in range(round(FRESH / SHORT)):
+            if self._hub.fresh() or self._stopping.is_set():
+                return
+            await asyncio.sleep(SHORT)
 
     async def _news(self) -> AsyncIterator[str]:
         yield "retry: 2000\n\n" + _event("help", fault_help())
         seen: dict[str, object] = {}
         loop = asyncio.get_running_loop()
-        told = loop.time()
+        began = told = loop.time()
         while not self._stopping.is_set():
+            old = not self._hub.fresh() and loop.time() - began < FRESH
             for name, topic in self._hub.topics().items():
+                if name == "overview" and old:
+                    continue  # a new one comes within a second, unless the daemon's loop hangs
                 if name not in seen or seen[name] != topic.version:
                     seen[name] = topic.version
                     told = loop.time()

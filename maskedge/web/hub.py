@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 
 WATCH = 3.0
 """Seconds for which one request for a picture keeps pictures coming."""
+WANT = 30.0
+"""Seconds for which one request for the overview keeps it coming; scrapers come more often."""
+FRESH = 2.5
+"""Seconds up to which an overview tells how things are; there is a look every second."""
 VIOLATIONS = 30
 """Violations shown."""
 RELOADS = 10
@@ -59,8 +63,6 @@ class Overview:
     state: StatePayload
     health: HealthPayload
     parts: Parts
-    at: float
-    """``time.monotonic()`` of the look."""
 
 
 class Hub:
@@ -82,6 +84,9 @@ class Hub:
         self._wall = wall
         self._lock = threading.Lock()
         self._watched_until = float("-inf")
+        self._wanted_until = float("-inf")
+        self._looked_at: float | None = None
+        self._overview_at = float("-inf")
         self._view: View | None = None
         self._count = 0
         self._overview: Overview | None = None
@@ -115,9 +120,14 @@ class Hub:
             while len(self._violations) > VIOLATIONS:
                 self._violations.popitem(last=False)
 
-    def looked(self, overview: Overview) -> None:
-        """The monitor has had its look."""
-        self._overview = overview
+    def looked(self) -> bool:
+        """The monitor has had its look; returns whether somebody wants to know what it saw."""
+        self._looked_at = self.clock()
+        return self._looked_at < self._wanted_until
+
+    def tell(self, overview: Overview) -> None:
+        """What the look showed."""
+        self._overview, self._overview_at = overview, self.clock()
 
     def reloaded(self, loaded: LoadedConfig, refused: str | None = None) -> None:
         """A changed configuration came into force, or was refused and why.
@@ -146,8 +156,17 @@ class Hub:
 
     @property
     def overview(self) -> Overview | None:
-        """As of the last look; None before the first."""
+        """As of the last look that somebody wanted; None before the first."""
         return self._overview
+
+    def fresh(self) -> bool:
+        """Ask for overviews for the next :data:`WANT` seconds; returns whether this one is new."""
+        self._wanted_until = self.clock() + WANT
+        return self.clock() - self._overview_at < FRESH
+
+    def look_age(self) -> float | None:
+        """Seconds since the last look, wanted or not; None before the first."""
+        return None if self._looked_at is None else self.clock() - self._looked_at
 
     def topics(self) -> dict[str, Topic]:
         """All that the page shows but the picture."""
@@ -159,8 +178,23 @@ class Hub:
             "day": Topic((self._day.version, slot), self._last_day),
         }
         if overview is not None:
-            topics["overview"] = Topic(overview.at, lambda: _describe(overview))
+            topics["overview"] = Topic(self._overview_at, lambda: self._describe(overview))
         return topics
+
+    def _describe(self, overview: Overview) -> dict[str, Any]:
+        broker = overview.parts.broker
+        return {
+            "age": self.clock() - self._overview_at,
+            "state": overview.state,
+            "health": overview.health,
+            "broker": {
+                "connected": broker.connected,
+                "error": broker.last_error,
+                "sent": broker.sent,
+                "acknowledged": broker.acknowledged,
+                "resent": broker.resent,
+            },
+        }
 
     def _last_violations(self) -> list[dict[str, Any]]:
         with self._lock:
@@ -180,21 +214,6 @@ class Hub:
             "min_face": loaded.config.verdict.min_face,
             "picture": loaded.config.web.picture,
         }
-
-
-def _describe(overview: Overview) -> dict[str, Any]:
-    broker = overview.parts.broker
-    return {
-        "state": overview.state,
-        "health": overview.health,
-        "broker": {
-            "connected": broker.connected,
-            "error": broker.last_error,
-            "sent": broker.sent,
-            "acknowledged": broker.acknowledged,
-            "resent": broker.resent,
-        },
-    }
 
 
 def _values(config: Config) -> list[dict[str, Any]]:

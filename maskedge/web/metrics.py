@@ -101,16 +101,13 @@ class _Last(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every figure of the last look."""
-        overview = self._hub.overview
-        if overview is None:
-            return
-        yield from _counters(overview)
-        yield from _gauges(overview)
-        yield _gauge(
-            "maskedge_last_look_age_seconds",
-            "Time since the daemon's loop last reported; it does once a second.",
-            self._hub.clock() - overview.at,
-        )
+        overview, age = self._hub.overview, self._hub.look_age()
+        if overview is not None:
+            yield from _counters(overview)
+            yield from _gauges(overview)
+        if age is not None:
+            text = "Time since the daemon's loop last reported; it does once a second."
+            yield _gauge("maskedge_last_look_age_seconds", text, age)
 
 
 def _counters(overview: Overview) -> Iterator[Metric]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import TYPE_CHECKING
 
 from maskedge.errors import ConfigError, WebError
@@ -17,8 +16,8 @@ if TYPE_CHECKING:
     from maskedge.camera.frame import Frame
     from maskedge.config import WebConfig
     from maskedge.configfile import LoadedConfig
-    from maskedge.events import HealthPayload, StatePayload, Violation
-    from maskedge.health.monitor import Parts
+    from maskedge.events import Violation
+    from maskedge.health.monitor import Monitor, Parts
     from maskedge.pipeline import FrameResult
     from maskedge.web.metrics import PageMetrics
     from maskedge.web.server import Server
@@ -67,10 +66,11 @@ class StatusPage:
             self._hub.told(events)
             self._metrics.told(events)
 
-    def looked(self, parts: Parts, state: StatePayload, health: HealthPayload) -> None:
-        """The monitor has had its look."""
-        if self._hub is not None:
-            self._hub.looked(Overview(state, health, parts, time.monotonic()))
+    def looked(self, monitor: Monitor, parts: Parts, now: float) -> None:
+        """The monitor has had its look, at ``now``; what it saw is told if somebody wants it."""
+        if self._hub is not None and self._hub.looked():
+            state, health = monitor.state(now), monitor.health(parts, now)
+            self._hub.tell(Overview(state, health, parts))
 
     def refused(self, why: str) -> None:
         """A changed configuration isn't in force, and why."""

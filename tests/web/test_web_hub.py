@@ -1,9 +1,11 @@
 """Between the daemon's loop and those who watch."""
 
+import threading
+import time
 import weakref
 from pathlib import Path
 
-from webloop import configuration, parts
+from webloop import ask, configuration, parts
 
 from maskedge import events
 from maskedge.camera.frame import ChannelOrder, Frame
@@ -13,7 +15,7 @@ from maskedge.geometry import Box
 from maskedge.health.faults import FAULTS
 from maskedge.pipeline import FrameResult, PersonView
 from maskedge.web.faulthelp import fault_help
-from maskedge.web.hub import VIOLATIONS, WATCH, Hub
+from maskedge.web.hub import VIOLATIONS, WANT, WATCH, Hub
 
 
 class Clock:
@@ -148,3 +150,40 @@ def test_the_overview_is_what_health_and_state_say(serve):
     assert "config_refused" in {fault["code"] for fault in said["health"]["faults"]}
     assert said["state"]["people"]["with_mask"] == 0
     assert said["broker"]["connected"]
+
+
+def test_an_overview_is_made_only_while_somebody_wants_it(serve):
+    loop = serve()
+    hub, clock = loop.page._hub, Clock()
+    hub.clock = clock
+    hub._wanted_until = hub._overview_at = float("-inf")
+    assert not hub.looked()
+    before = hub.overview
+    loop.page.looked(None, parts(), 0.0)  # the monitor isn't even asked
+    assert hub.overview is before
+    assert not hub.fresh()
+    assert hub.looked()
+    hub.tell(before)
+    assert hub.fresh()
+    clock.now += WANT + 0.1
+    assert not hub.looked()
+    assert hub.look_age() == 0
+
+
+def test_who_asks_for_the_status_waits_for_a_look_of_now(serve):
+    loop = serve()
+    loop.look()
+    loop.page._hub._overview_at = loop.page._hub._wanted_until = float("-inf")  # a minute later
+    loop.parts = parts(config_error="since then")
+    wanted = loop.page._hub.looked
+
+    def turn():
+        while not wanted():
+            time.sleep(0.01)
+        loop.look()
+
+    thread = threading.Thread(target=turn)
+    thread.start()
+    codes = [f["code"] for f in ask(loop.port, "/status.json").json["overview"]["health"]["faults"]]
+    thread.join(30)
+    assert "config_refused" in codes

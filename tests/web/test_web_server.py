@@ -78,7 +78,7 @@ def test_off_means_no_socket_and_nothing_loaded():
     off = StatusPage(configuration(enabled=False))
     off.frame(None, None, 0.0)
     off.told([])
-    off.looked(parts(), {}, {})
+    off.looked(None, parts(), 0.0)
     off.refused("x")
     off.close()
     assert not off.enabled

@@ -55,6 +55,7 @@ class Loop:
         self.page = page
         self.parts = parts()
         self.label = "without_mask"
+        self.told = False
         self.monitor = Monitor(config, _Nobody(), time.monotonic())
         self.builder = events.EventBuilder(
             config.device, config.name, events.Models("0123456789ab", "ba9876543210")
@@ -74,7 +75,8 @@ class Loop:
         self.frames += 1
         frame = Frame(pixels, ChannelOrder.RGB, time.monotonic(), self.frames)
         box = Box(200, 100, 300, 220)
-        person = PersonView(7, box, self.label, 0.93, seen=True, violation=None)
+        violation = 1 if self.told else None
+        person = PersonView(7, box, self.label, 0.93, seen=True, violation=violation)
         result = FrameResult(
             faces=(Face(box, 0.9), Face(Box(10, 10, 40, 40), 0.8)),
             persons=(person,),
@@ -87,7 +89,9 @@ class Loop:
     def look(self):
         now = time.monotonic()
         self.monitor.look(self.parts, now, force=True)
-        self.page.looked(self.parts, self.monitor.state(now), self.monitor.health(self.parts, now))
+        if self.page._hub is not None:
+            self.page._hub.fresh()  # somebody wants to know
+        self.page.looked(self.monitor, self.parts, now)
 
     def violate(self, label="without_mask", person=7):
         """A violation starts; returns its event."""

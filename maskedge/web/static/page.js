@@ -73,9 +73,10 @@ function facts(list, rows) {
 
 // ---- How it is
 
-function showOverview({ state: view, health, broker }) {
+function showOverview({ age, state: view, health, broker }) {
   state.overview = { state: view, health, broker };
-  state.ahead = Date.parse(health.updated_at) - Date.now();
+  state.heard = Date.now() - age * 1000;
+  state.ahead = Date.parse(health.updated_at) - state.heard;
   put($("unit"), `${health.camera.name} on ${health.device}`);
   put($("version"), `maskedge ${health.version}`);
   showStatus();
@@ -346,7 +347,7 @@ async function show(blob, view) {
 }
 
 const sleep = (milliseconds) => new Promise((done) => setTimeout(done, milliseconds));
-const idle = () => document.hidden || state.paused || !state.inside || state.picture === false;
+const idle = () => document.hidden || state.paused || !state.inside || !state.picture;
 
 async function watch() {
   let last = 0;
@@ -385,7 +386,6 @@ function link(name, text) {
 function listen() {
   const source = new EventSource("events");
   const hear = (name, shown) => source.addEventListener(name, (event) => {
-    if (name === "overview") state.heard = Date.now();
     link("live", "live");
     shown(JSON.parse(event.data));
   });
