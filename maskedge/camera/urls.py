@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from maskedge.errors import InputError
+
 STREAM_SCHEMES = frozenset({"rtsp", "rtsps", "http", "https"})
 PASSWORD_VARIABLE = "MASKEDGE_CAMERA_PASSWORD"  # noqa: S105 - the name, not the secret
 PASSWORD_CREDENTIAL = "camera-password"  # noqa: S105 - the name, not the secret
@@ -39,8 +41,14 @@ def with_password(url: str) -> str:
 
     The password comes from ``$MASKEDGE_CAMERA_PASSWORD``, else from the systemd credential
     ``camera-password``; without either, or without a user, the URL stays as it is.
+
+    Raises:
+        InputError: it is no URL.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise InputError(f"{redact(url)}: no address of a stream: {error}") from None
     if not parts.username or parts.password is not None:
         return url
     password = os.environ.get(PASSWORD_VARIABLE) or _credential()

@@ -180,7 +180,8 @@ class EventStore:
         try:
             try:
                 return work(self._ready())
-            except (_Unusable, sqlite3.DatabaseError) as error:
+            except (_Unusable, sqlite3.DatabaseError, UnicodeDecodeError) as error:
+                # The last: a damaged schema, in whose error message is no text.
                 if isinstance(error, sqlite3.DatabaseError) and not _is_damage(error):
                     raise
                 self._set_aside(str(error))

@@ -34,8 +34,10 @@ class Network(Protocol):
 
     input_spec: TensorSpec
     output_specs: tuple[TensorSpec, ...]
-    backend: str
-    """``litert``, ``tflite_runtime`` or ``edgetpu``."""
+
+    @property
+    def backend(self) -> str:
+        """``litert``, ``tflite_runtime`` or ``edgetpu``."""
 
     def invoke(self, picture: NDArray[np.uint8]) -> tuple[NDArray[np.generic], ...]:
         """Run once.

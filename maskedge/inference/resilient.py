@@ -205,7 +205,6 @@ class ResilientNetwork:
     """The same network on the Edge TPU and on the CPU: the CPU answers when the Edge TPU can't.
 
     Attributes:
-        backend: what answered last.
         fault: why the Edge TPU isn't used though it should be; None when all is well.
     """
 
@@ -227,7 +226,12 @@ class ResilientNetwork:
         self._own_fault: str | None = None
         self._number = host.add(compiled)
         self._closed = False
-        self.backend = BACKEND if self._usable() else cpu.backend
+        self._usable()  # a network that doesn't fit is a fault from the beginning
+
+    @property
+    def backend(self) -> str:
+        """What would answer now; who only asks this brings the device back, too."""
+        return BACKEND if not self._closed and self._usable() else self._cpu.backend
 
     @property
     def fault(self) -> str | None:
@@ -243,9 +247,7 @@ class ResilientNetwork:
             except AcceleratorError:
                 pass  # the host keeps what happened as its fault
             else:
-                self.backend = BACKEND
                 return outputs
-        self.backend = self._cpu.backend
         return self._cpu.invoke(picture)
 
     def close(self) -> None:

@@ -115,6 +115,22 @@ def test_every_failure_is_answered_by_the_cpu_and_healed_later(
     assert net.backend == "edgetpu"
 
 
+def test_who_only_asks_what_runs_it_brings_the_device_back(network, tpu, clock, picture):
+    # The detector leaves this network aside while the device is lost: it has smaller ones then.
+    net = network()
+    tpu.fail(Fault.ABORT)
+    net.invoke(picture)
+    assert net.backend != "edgetpu"
+    tpu.heal()
+    clock.now += 5
+    end = time.monotonic() + 60
+    while net.backend != "edgetpu":
+        assert time.monotonic() < end, net.fault
+        time.sleep(0.01)
+    net.close()
+    assert net.backend != "edgetpu"
+
+
 @pytest.mark.parametrize(
     ("fault", "says"),
     [
