@@ -29,7 +29,7 @@ from maskedge.vision.system import Vision
 from maskedge.web.page import StatusPage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
     from maskedge.camera.frame import Camera, Frame
@@ -45,6 +45,10 @@ CURE_LIMIT = 300.0
 """Seconds for which a lost, reported camera keeps the watchdog fed; then systemd restarts us."""
 FLUSH = 3.0
 """Seconds that a clean exit may take to hand the last events to the broker."""
+STOP_WITHIN = 3.5
+"""Seconds that a clean exit may take in all, though camera, broker and disk hang at once."""
+LAST_WRITE = 0.5
+"""Of these, what is kept for the disk."""
 
 
 def _networks(config: Config) -> tuple[object, ...]:
@@ -54,7 +58,8 @@ def _networks(config: Config) -> tuple[object, ...]:
 
 def _broker(config: Config) -> tuple[object, ...]:
     """What asks for another connection when it changes."""
-    return config.mqtt, config.device, config.homeassistant
+    # The password, too: it is cured in its file, and then a reload must take it.
+    return config.mqtt, credentials.password(config.mqtt), config.device, config.homeassistant
 
 
 class Daemon:
@@ -83,6 +88,7 @@ class Daemon:
         self._config_error: str | None = None
         self._violations: dict[int, events.Violation] = {}
         self._base: float | None = None
+        self._interruptible = False
 
     def stop(self) -> None:
         """Ask for a clean end; from any thread."""
@@ -98,7 +104,7 @@ class Daemon:
         notifier = Notifier()
         self._watchdog = Watchdog(notifier, watchdog_interval(), CURE_LIMIT)
         with self._signals(), closing(StatusPage(self._loaded)) as self._page:
-            self._vision = Vision.open(config)
+            self._vision = self._open_vision(config)
             self._outbox = Outbox(paths.outbox_path(config), max_events=config.outbox.max_events)
             self._publisher = self._open_publisher(config)
             self._monitor = Monitor(config, self._publisher, time.monotonic())
@@ -169,7 +175,7 @@ class Daemon:
         if now - lost_since > self._config.verdict.leave_after:
             self._tell(self._pipeline.flush(now))
 
-    def _tell(self, decisions: Iterable[Decision]) -> None:
+    def _tell(self, decisions: Sequence[Decision]) -> None:
         """Decisions become events, and events enter the outbox before anything else happens."""
         made = []
         for decision in decisions:
@@ -192,6 +198,7 @@ class Daemon:
             made.append(event)
         if made:
             self._outbox.submit(*made)
+            self._monitor.told(decisions)
             self._page.told(made)
 
     def _parts(self) -> Parts:
@@ -214,7 +221,7 @@ class Daemon:
         try:
             loaded = self._reload()
             new = loaded.config
-            credentials.password(new.mqtt)
+            _broker(new)
             credentials.tls_context(new.mqtt.tls)
             vision = self._vision if _networks(new) == _networks(old) else Vision.open(new)
             self._reconfigure_page(loaded, vision)
@@ -230,7 +237,7 @@ class Daemon:
             self._vision = vision
         self._pipeline.replace_vision(vision.detector, vision.classifier, vision.gate)
         self._pipeline.reconfigure(new)
-        if _broker(new) != _broker(old):
+        if _broker(new) != self._broker:
             self._publisher.close(FLUSH)
             self._publisher = self._open_publisher(new)
         if new.camera != old.camera:
@@ -250,12 +257,21 @@ class Daemon:
                 vision.close()
             raise
 
+    def _open_vision(self, config: Config) -> Vision:
+        """The one step of starting that may hang, in an Edge TPU: SIGTERM ends it at once."""
+        self._interruptible = True
+        try:
+            return Vision.open(config)
+        finally:
+            self._interruptible = False
+
     def _open_guard(self, config: Config) -> CameraGuard:
         make = self._make_camera
         guard = open_guard(config.camera) if make is None else CameraGuard(lambda: make(config))
         return guard.start()
 
     def _open_publisher(self, config: Config) -> Publisher:
+        self._broker = _broker(config)
         guest = Announcer(config, paths.outbox_path(config).with_name("homeassistant.json"))
         publisher = Publisher(config.mqtt, config.topic_root, self._outbox, guest=guest)
         publisher.start()
@@ -277,11 +293,12 @@ class Daemon:
 
     def _shut_down(self) -> None:
         now = time.monotonic()
+        stop_by = now + STOP_WITHIN
         self._guard.close()
         self._tell(self._pipeline.flush(now))
         self._monitor.look(self._parts(), now, force=True)
-        self._publisher.close(FLUSH)
-        self._outbox.close()
+        self._publisher.close(min(FLUSH, stop_by - LAST_WRITE - time.monotonic()))
+        self._outbox.close(max(LAST_WRITE, stop_by - time.monotonic()))
         self._vision.close()
 
     @contextmanager
@@ -293,6 +310,8 @@ class Daemon:
 
         def handle(number: int, _frame: FrameType | None) -> None:
             (self._reload_asked if number == signal.SIGHUP else self._stopping).set()
+            if self._interruptible and number != signal.SIGHUP:
+                raise SystemExit(EX_OK)
 
         numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
         before = {number: signal.signal(number, handle) for number in numbers}

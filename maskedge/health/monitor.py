@@ -17,10 +17,13 @@ from maskedge.health.metrics import Metrics
 from maskedge.people.compliance import Compliance
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from maskedge.camera.guard import CameraStatus
     from maskedge.config import Config
     from maskedge.delivery.mqtt import PublisherStatus
     from maskedge.delivery.outbox import OutboxStatus
+    from maskedge.people.verdict import Decision
     from maskedge.pipeline import FrameResult
 
 EVERY = 1.0
@@ -89,8 +92,6 @@ class Monitor:
         metrics.count("frames_looked", int(result.looked))
         metrics.count("faces", len(result.faces))
         metrics.count("faces_classified", result.classified)
-        for decision in result.decisions:
-            metrics.count(f"violations_{decision.type}")
         if result.looked:
             metrics.observe({**result.timings, "frame": seconds})
         self._compliance.note(((p.track_id, p.label) for p in result.persons), now)
@@ -98,6 +99,11 @@ class Monitor:
         if labels != self._labels:
             self._labels = labels
             self._publisher.publish_state(self.state(now))
+
+    def told(self, decisions: Iterable[Decision]) -> None:
+        """Count what became events, also when somebody's violation ends without a frame."""
+        for decision in decisions:
+            self.metrics.count(f"violations_{decision.type}")
 
     def look(self, parts: Parts, now: float, *, force: bool = False) -> bool:
         """Once a second: faults; when they change or the interval is over: messages.
@@ -195,5 +201,3 @@ class Monitor:
 
     def _moment(self, monotonic: float) -> str:
         return events.rfc3339(monotonic + self._clock.offset())
-
-
