@@ -198,8 +198,13 @@ def _calibration(model: ModelFile) -> tuple[float, float]:
     """Scale and offset that turn the network's logit into that of P(face); see convert.
 
     Raises:
-        ModelError: the JSON beside the network has something else there.
+        ModelError: the JSON beside the network has something else there, or is no detector's.
     """
+    if model.card.get("task", "detector") != "detector":
+        raise ModelError(
+            f"{model.path}: is a {model.card['task']}, not a face detector; give detector.model "
+            "a network made by python -m convert export"
+        )
     part = model.card.get("calibration", {"scale": 1.0, "offset": 0.0})
     try:
         scale, offset = float(part["scale"]), float(part["offset"])
