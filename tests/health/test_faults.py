@@ -75,3 +75,5 @@ def test_every_fault_has_its_section_in_the_documentation():
     text = (Path(__file__).parents[2] / "docs/faults.md").read_text()
     documented = set(re.findall(r"^### .*`(\w+)`", text, re.MULTILINE))
     assert documented == {kind.code for kind in FAULTS}
+    anchors = set(re.findall(r'^<a id="(\w+)"></a>$', text, re.MULTILINE))
+    assert anchors == documented  # where `help` in health points to
