@@ -8,6 +8,7 @@ from pathlib import Path
 from maskedge.modelfile import ModelFile, models_dir
 
 ROOT = Path(__file__).parent.parent
+STATIC = ("index.html", "style.css", "page.js")
 
 
 def test_the_wheel_holds_networks_schemas_and_type_marker(tmp_path):
@@ -22,6 +23,8 @@ def test_the_wheel_holds_networks_schemas_and_type_marker(tmp_path):
     assert shipped
     assert shipped | schemas | {"maskedge/py.typed", "convert/__main__.py"} <= names
     assert {name.replace(".tflite", ".json") for name in shipped} <= names
+    page = {"maskedge/_docs/faults.md", *(f"maskedge/web/static/{n}" for n in STATIC)}
+    assert page <= names
 
 
 def test_every_shipped_network_is_the_one_that_its_description_names():

@@ -13,6 +13,7 @@ from maskedge.errors import EX_OK
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from maskedge.config import WebConfig
     from maskedge.configfile import LoadedConfig
 
 EPILOG = """\b
@@ -71,4 +72,15 @@ def _findings(loaded: LoadedConfig) -> dict[str, Any]:
         f"MQTT {config.mqtt.version}, {user} {secret}",
         "topics": f"{config.topic_root}/…",
         "outbox": str(paths.outbox_path(config)),
+        "status page": _page(config.web),
     }
+
+
+def _page(web: WebConfig) -> str:
+    if not web.enabled:
+        return "off"
+    from maskedge.web.page import check
+
+    asked = "without a token" if check(web) is None else "with a token"
+    host = f"[{web.host}]" if ":" in web.host else web.host
+    return f"http://{host}:{web.port}/, {asked}"

@@ -1,1 +1,1 @@
-"""The status page and Prometheus metrics; off by default, then nothing of this is even loaded."""
+"""The status page and Prometheus metrics; off by default: no server loaded, no socket."""

@@ -56,7 +56,6 @@ HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
     "img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'",
-    "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
     "referrer-policy": "no-referrer",
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
@@ -189,7 +188,8 @@ class _Pages:
 
     async def events(self, _request: Request) -> Response:
         """All news from now on, beginning with how things are."""
-        return StreamingResponse(self._news(), media_type="text/event-stream")
+        unbuffered = {"x-accel-buffering": "no"}  # nginx would else hold it back
+        return StreamingResponse(self._news(), media_type="text/event-stream", headers=unbuffered)
 
     async def status(self, _request: Request) -> Response:
         """The same news once, as one JSON object."""

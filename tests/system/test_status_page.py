@@ -5,9 +5,12 @@ import http.client
 import json
 import re
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from browser import chromium, tab
 from mosquitto import free_port, wait_for
 
@@ -144,3 +147,24 @@ def test_switched_on_moved_and_refused_while_it_runs(broker, daemon, health, vis
     change(enabled=False)
     wait_for(lambda: not listening(unit.process.pid), "the page switched off")
     assert unit.process.poll() is None
+
+
+def check(folder, **web):
+    """What ``maskedge check`` says of the page."""
+    config = folder / "config.yaml"
+    config.write_text(yaml.safe_dump({"web": web}))
+    done = subprocess.run(
+        [sys.executable, "-m", "maskedge", "check", "--json", "--config", str(config)],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout and json.loads(done.stdout)["status page"], done.stderr
+
+
+def test_check_says_where_the_page_would_be_and_what_it_lacks(tmp_path):
+    (tmp_path / "token").write_text(SECRET)
+    assert check(tmp_path)[1] == "off"
+    code, said, _ = check(tmp_path, enabled=True, host="::", token_file="token")  # noqa: S106
+    assert (code, said) == (0, "http://[::]:8620/, with a token")
+    code, _, error = check(tmp_path, enabled=True, host="0.0.0.0")  # noqa: S104 - to be refused
+    assert code == 78
+    assert "a token is needed" in error

@@ -3,6 +3,8 @@
 import contextlib
 import json
 import socket
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -57,11 +59,13 @@ class Stream:
         self.status = int(self._file.readline().split()[1])
         while self._file.readline() not in {b"\r\n", b""}:
             pass
+        self.last = b""
 
     def next(self, wanted):
         """The content of the next event of this name."""
         name = None
         while line := self._file.readline():
+            self.last = line.strip() or self.last
             if line.startswith(b"event: "):
                 name = line[7:].strip().decode()
             elif line.startswith(b"data: ") and name == wanted:
@@ -83,6 +87,14 @@ def test_off_means_no_socket_and_nothing_loaded():
     off.close()
     assert not off.enabled
     assert listeners() == before
+
+
+def test_the_daemon_loads_no_server_before_it_is_asked_for():
+    code = (
+        "import sys, maskedge.daemon;"
+        "sys.exit(bool({'starlette', 'uvicorn', 'prometheus_client'} & set(sys.modules)))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
 def test_the_page_and_its_two_files_are_served_with_the_strict_headers(serve):
@@ -187,6 +199,21 @@ def test_the_news_begins_with_how_things_are_and_goes_on(serve):
     assert "config_refused" in codes
     loop.page.refused("config.yaml:3: wrong")
     assert stream.next("config")["reloads"][0]["refused"] == "config.yaml:3: wrong"
+    stream.close()
+
+
+def test_who_comes_later_is_told_nothing_out_of_date(serve):
+    loop = serve()
+    loop.look()
+    hub = loop.page._hub
+    hub._overview_at = hub._wanted_until = float("-inf")  # as if a minute had passed
+    loop.parts = parts(config_error="since then")
+    stream = Stream(loop.port)
+    stream.next("day")
+    wait_for(hub.looked, "the wish for an overview")
+    loop.look()
+    codes = {fault["code"] for fault in stream.next("overview")["health"]["faults"]}
+    assert "config_refused" in codes
     stream.close()
 
 
@@ -347,7 +374,7 @@ def test_an_address_that_is_not_ours_is_named(monkeypatch):
 
 
 def test_a_missing_package_is_named_with_the_extra(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "uvicorn", None)
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(ConfigError, match=r"uvicorn is missing: pip install 'maskedge\[web\]'"):
         page.check(configuration().config.web)
     assert ConfigError.exit_code == EX_CONFIG
@@ -388,6 +415,7 @@ def test_closing_ends_every_stream_and_frees_the_port_soon(serve):
     assert loop.port not in listeners()
     for stream in streams:
         stream.next("nothing of this name")  # reads on to the end
+        assert stream.last == b"0"  # the last chunk: it was ended, not cut off
         stream.close()
     waiting.join(30)
     socket.create_server(("127.0.0.1", loop.port)).close()
