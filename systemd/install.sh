@@ -75,7 +75,9 @@ fi
 
 say "installing the program into /opt/maskedge"
 [ -x "$prefix/venv/bin/python" ] || python3 -m venv --system-site-packages "$prefix/venv"
+rm -rf "$here/build" # else files of an older version could slip into the wheel
 "$prefix/venv/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade "$here"
+rm -rf "$here/build"
 
 install -d -m 0755 "$etc" "$(dirname "$unit")" "$(dirname "$rule")"
 if [ -e "$etc/config.yaml" ]; then
