@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from maskedge.geometry import boxes_array, iou_matrix
+
 if TYPE_CHECKING:
     from maskedge.geometry import Box
     from maskedge.people.tracker import Track
@@ -16,6 +18,10 @@ REACH_MAX = 3.0
 """Most face sizes, however long the gap."""
 COAST = 1.0
 """Seconds for which somebody unseen is believed to go on at the last speed."""
+SLIP_WITHIN = 0.5
+"""Seconds after the last sighting of one track in which another may slip into its place."""
+SLIP_OVERLAP = 0.5
+"""Least overlap (IoU) of the two faces then."""
 SIZE_RATIO = 1.7
 """Most that a face may have grown or shrunk while unseen."""
 AMBLE = 0.5
@@ -107,6 +113,18 @@ def _over_edge(
     x, y = x + vx * seconds, y + vy * seconds
     half_width, half_height = box.width / 2, box.height / 2
     return not (half_width < x < view[0] - half_width and half_height < y < view[1] - half_height)
+
+
+def took_place(lost: Presence, other: Presence, now: float) -> bool:
+    """Whether the track ``other`` has slipped onto the face that ``lost`` followed a moment ago.
+
+    Unlike :func:`same_person` it may be older: in a crowd, a track of somebody hidden can be given
+    the next sighting of a neighbour.
+    """
+    if not 0 < now - lost.last_seen <= SLIP_WITHIN:
+        return False
+    overlap = iou_matrix(boxes_array([lost.box]), boxes_array([other.box]))
+    return bool(overlap[0, 0] >= SLIP_OVERLAP)
 
 
 def _distance(lost: Presence, point: tuple[float, float], coast: float) -> float:

@@ -11,7 +11,7 @@ import itertools
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
-from maskedge.people.presence import Presence, same_person
+from maskedge.people.presence import Presence, same_person, took_place
 from maskedge.people.rules import Ballot, Rule, Tally, agreement, confidence, evidence
 from maskedge.vision.base import LABELS
 
@@ -245,7 +245,10 @@ class Judge:
             for other in (*self._lost, *self._persons.values())
             if not other.seen
             and (other.violation or now < other.quiet_until)
-            and same_person(other.presence, person.presence, view)
+            and (
+                same_person(other.presence, person.presence, view)
+                or (other.violation and took_place(other.presence, person.presence, now))
+            )
         ]
         if not before:
             return False

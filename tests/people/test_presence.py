@@ -1,7 +1,7 @@
 import pytest
 
 from maskedge.geometry import Box
-from maskedge.people.presence import Presence, same_person
+from maskedge.people.presence import Presence, same_person, took_place
 
 VIEW = (640.0, 480.0)
 
@@ -55,3 +55,20 @@ def test_a_longer_gap_reaches_further():
     lost = seen(face(300))
     assert not same_person(lost, seen(face(430), since=1.2, until=2.0), VIEW)
     assert same_person(lost, seen(face(430), since=2.5, until=3.0), VIEW)
+
+
+@pytest.mark.parametrize(
+    ("place", "now", "slipped"),
+    [
+        (face(300), 1.3, True),
+        (face(310), 1.3, True),
+        (face(330), 1.3, False),  # beside, not upon
+        (face(300), 1.6, False),  # too late to be a mix-up
+        (face(300), 1.0, False),  # the one who was there is still seen
+    ],
+)
+def test_a_track_that_slips_onto_a_lost_face_is_noticed(place, now, slipped):
+    lost = seen(face(300), since=0.0, until=1.0)
+    other = seen(face(200), place, since=0.2, until=now)
+    assert not same_person(lost, other, VIEW)
+    assert took_place(lost, other, now) is slipped

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 
 from maskedge.config import TrackerConfig, VerdictConfig
@@ -226,6 +228,30 @@ def test_two_seen_at_once_are_two_persons():
     room.stay(3, (face(300), BARE))
     made = room.stay(3, (face(300), BARE), (face(390), BARE))
     assert kinds(made) == [("started", "without_mask", None)]
+
+
+def a_track(number, box, now, *, seen=True, since=0.0):
+    return SimpleNamespace(
+        id=number, box=box, detection=box, first_box=face(220), first_seen=since, last_seen=now,
+        velocity=(0.0, 0.0), seen=seen, confirmed=True, score=0.9,
+    )  # fmt: skip
+
+
+def test_a_neighbours_track_that_slips_onto_the_face_tells_nobody_twice():
+    judge = Judge(VerdictConfig())
+    told = []
+    for number in range(40):
+        now = number / 10
+        if number < 20:  # two in view, one of them bare and told, the other nearly decided
+            tracks = [a_track(1, face(220), now), a_track(2, face(300), now)]
+            judge.observe(tracks[1], BARE, 1.0, now)
+            if number > 12:
+                judge.observe(tracks[0], BARE, 1.0, now)
+        else:  # the tracker gives the bare face to the other's track
+            tracks = [a_track(1, face(302), now), a_track(2, face(300), 1.9, seen=False)]
+            judge.observe(tracks[0], BARE, 1.0, now)
+        told += judge.update(tracks, now, VIEW)
+    assert [(d.type, d.track_id) for d in told] == [("started", 2)]
 
 
 def test_one_lost_violation_is_continued_by_one_person_only():
