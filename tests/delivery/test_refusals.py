@@ -103,10 +103,11 @@ def test_a_refused_event_is_not_overtaken_by_later_ones(scripted, outbox, publis
     wait_for(lambda: publisher.status().code == "broker-denied", "the refusal")
     assert "quota exceeded" in publisher.status().last_error
     wait_for(lambda: publisher.status().in_flight == 0, "the end of the first window")
-    assert len(broker.received) == 21  # a window and availability
-    wait_for(lambda: len(broker.received) > 21, "another try")
+    first = len(broker.received)  # one window; availability counts in it until its PUBACK
+    assert first in {20, 21}
+    wait_for(lambda: len(broker.received) > first, "another try")
     time.sleep(0.5)
-    assert len(broker.received) == 22  # with one event alone
+    assert len(broker.received) == first + 1  # with one event alone
     refusing.clear()
     assert publisher.wait_idle(PATIENCE)
     assert broker.taken == list(range(1, 101))
