@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("pictures", type=Path)
     parser.add_argument("--yunet", type=Path, required=True)
     parser.add_argument("--coco", type=Path, help="labels; without them only times are told")
-    parser.add_argument("--input", type=int, choices=(320, 640), default=320)
+    parser.add_argument("--input", type=int, choices=(320, 480, 640), default=320)
     parser.add_argument("--every", type=int, default=1, help="take only every so many pictures")
     options = parser.parse_args()
     cv2.setNumThreads(1)

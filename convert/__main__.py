@@ -8,6 +8,7 @@ from importlib import import_module
 
 import click
 
+from convert.backend import check_backend
 from maskedge.errors import EX_USAGE, MaskedgeError
 
 COMMANDS = {
@@ -17,7 +18,10 @@ COMMANDS = {
     "quantize": ("convert.quantize", "Make a trained classifier int8, prove and calibrate it."),
     "export": ("convert.detector.export", "Make a trained detector int8 for every input size."),
     "calibrate": ("convert.detector.calibrate", "Make the detector's score a probability."),
+    "golden": ("convert.golden", "Record a network's answers to drawn pictures beside it."),
     "compile": ("convert.compile", "Check a network against the Edge TPU's rules and compile it."),
+    "dequantise": ("convert.classifier.dequantise", "Make an int8 classifier float again."),
+    "retrain": ("convert.retrain", "Train the classifier in use on with your own pictures."),
     "report": ("convert.report", "Write the model card from the measured figures."),
 }
 """Name, module and help of each step: a module is imported only when its command runs."""
@@ -76,6 +80,7 @@ def run() -> None:
     """Entry point: an error that the user can cure is one line and its own exit status."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's chatter, not its errors
     try:
+        check_backend()
         status = main(standalone_mode=False)
     except MaskedgeError as error:
         click.echo(f"error: {error}", err=True)

@@ -50,6 +50,8 @@ class Picture:
         height: rows.
         source: which collection it came from; empty where the file doesn't say.
         faces: its annotations, in the file's order.
+        group: pictures of one group show one person or moment, so they are split together; empty
+            where the file doesn't say.
     """
 
     path: Path
@@ -57,6 +59,7 @@ class Picture:
     height: int
     source: str = ""
     faces: tuple[Annotation, ...] = field(default_factory=tuple)
+    group: str = ""
 
 
 def read_pixels(picture: Picture) -> NDArray[np.uint8]:
@@ -123,6 +126,7 @@ def _pictures(content: dict[str, Any], images: Path) -> list[Picture]:
             int(image["height"]),
             str(image.get("source", "")),
             tuple(faces[int(image["id"])]),
+            str(image.get("group", "")),
         )
         for image in content["images"]
     ]

@@ -13,9 +13,9 @@ from typing import Any
 
 import click
 
-from convert.flatbuffer import load
-from convert.preflight import Violation, check, first_on_cpu, preflight
 from maskedge.inference.edgetpu import compiled_path
+from maskedge.inference.flatbuffer import load
+from maskedge.inference.preflight import Violation, check, first_on_cpu, preflight
 
 __all__ = ["Compilation", "Violation", "command", "compile_network", "parse_log", "preflight"]
 

@@ -20,10 +20,11 @@ import click
 import cv2
 import numpy as np
 
-from convert.classifier.data import near_groups, picture_hash, stable_share
+from convert.classifier.data import join_groups, near_groups, stable_share
 from convert.importers import READERS, fetch_kaggle, recognise, standard_label
 from maskedge.errors import InputError, UsageError
 from maskedge.vision.base import LABELS
+from maskedge.vision.likeness import picture_hash
 from maskedge.vision.masks import square_crop
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def check(
         pictures: from a reader.
         labels: the user's own names for ours.
         group_by: pictures whose name has the same first group belong together (frames of one
-            video, copies derived from one original).
+            video, copies derived from one original), as do those that the set itself groups.
         progress: wraps the list in a progress bar.
     """
     result = Checked()
@@ -113,13 +114,13 @@ def _groups(
     pictures: Sequence[Picture], hashes: Sequence[int], group_by: re.Pattern[str] | None
 ) -> list[str]:
     near = near_groups(np.array(hashes, np.uint64)) if hashes else np.zeros(0, np.int64)
-    first: dict[str, int] = {}
-    for index, picture in enumerate(pictures):
-        found = group_by.search(picture.path.name) if group_by else None
-        if found:
-            name = found.group(1) if found.re.groups else found.group()
-            near[near == near[index]] = near[first.setdefault(name, index)]
-    return [pictures[int(group)].path.name for group in near]
+    near = join_groups(near, [picture.group for picture in pictures])
+    if group_by:
+        found = [group_by.search(picture.path.name) for picture in pictures]
+        names = [(m.group(1) if m.re.groups else m.group()) if m else "" for m in found]
+        near = join_groups(near, names)
+    named = (pictures[int(group)] for group in near)
+    return [picture.group or picture.path.name for picture in named]
 
 
 def split(groups: Sequence[str], val: float, test: float, seed: int) -> list[str]:
@@ -136,20 +137,21 @@ def split(groups: Sequence[str], val: float, test: float, seed: int) -> list[str
 
 def write_set(checked: Checked, parts: Sequence[str], out: Path) -> None:
     """Copy pictures and write one COCO file per part that has any."""
+    everything = list(zip(checked.pictures, checked.groups, parts, strict=True))
     for part in PARTS:
-        chosen = [p for p, name in zip(checked.pictures, parts, strict=True) if name == part]
+        chosen = [(picture, group) for picture, group, name in everything if name == part]
         if not chosen:
             continue
         (out / part).mkdir(parents=True, exist_ok=True)
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
-        for number, picture in enumerate(chosen, 1):
+        for number, (picture, group) in enumerate(chosen, 1):
             name = f"{number:06}_{picture.path.name}"
             shutil.copyfile(picture.path, out / part / name)
             images.append(
                 {
                     "id": number, "file_name": name, "width": picture.width,
-                    "height": picture.height, "source": picture.source,
+                    "height": picture.height, "source": picture.source, "group": group,
                 }
             )  # fmt: skip
             annotations += (
@@ -274,6 +276,14 @@ def _own_labels(pairs: Sequence[str]) -> dict[str, str]:
 @click.option(
     "--group-by", help="Regular expression on file names; the same first group stays together."
 )
+@click.option(
+    "--split",
+    "how",
+    default="group",
+    show_default=True,
+    type=click.Choice(["group", "random"]),
+    help="random: near-duplicates are in several parts, as in published figures. To compare alone.",
+)
 @click.option("--seed", default=1, show_default=True)
 def command(
     source: str,
@@ -284,6 +294,7 @@ def command(
     val: float,
     test: float,
     group_by: str | None,
+    how: str,
     seed: int,
 ) -> None:
     """Import, check, split and show a set of labelled pictures.
@@ -318,9 +329,13 @@ def command(
     if not any(picture.faces for picture in checked.pictures):
         found = "; ".join(f"{k}: {len(v)}" for k, v in checked.problems.items())
         raise InputError(f"{folder}: read as {form}, no usable face in it ({found or 'no labels'})")
-    parts = split(checked.groups, val, test, seed)
+    together = checked.groups
+    if how == "random":
+        together = [picture.path.name for picture in checked.pictures]
+    parts = split(together, val, test, seed)
     write_set(checked, parts, out)
-    summary = {"source": source, "form": form, "seed": seed, **summarise(checked, parts)}
+    summary = {"source": source, "form": form, "split": how, "seed": seed}
+    summary |= summarise(checked, parts)
     (out / "summary.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
     contact_sheet(checked, out / "contact_sheet.png", seed)
     click.echo(json.dumps(summary, indent=2))

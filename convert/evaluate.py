@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from convert.judging import LOWEST_SCORE, chain_report, classifier_report, judge
+from convert.reference import references
 from maskedge.errors import InputError
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def evaluate(
         report["classifier"] = classifier_report(seen)
     if detector is not None and classifier is not None:
         report["chain"] = chain_report(seen)
+        report["reference"] = references(seen.looks)
     report["seconds"] = round(time.monotonic() - started, 1)
     return report, seen
 
@@ -116,7 +118,7 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     "size",
     default="320",
     show_default=True,
-    type=click.Choice(["320", "640"]),
+    type=click.Choice(["320", "480", "640"]),
     help="Long side that the detector sees.",
 )
 @click.option(
@@ -140,6 +142,17 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     help="Least score of a found face in the chain; default: the program's.",
 )
 @click.option("--limit", type=click.IntRange(1), help="Only the first pictures.")
+@click.option(
+    "--robustness", "hard", is_flag=True, help="Also judge each face dark, blurred, small, turned."
+)
+@click.option(
+    "--crops",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Tight crops, a folder per kind (covered/, not_covered/): how often each label is called.",
+)
+@click.option(
+    "--tags", "tag_file", type=FILE, help="CSV of file,tag: figures by what you noted of pictures."
+)
 def command(
     coco: Path,
     images: Path,
@@ -153,12 +166,16 @@ def command(
     threads: int,
     threshold: float | None,
     limit: int | None,
+    hard: bool,
+    crops: Path | None,
+    tag_file: Path | None,
 ) -> None:
     """Score detector, classifier and the whole chain on a COCO set.
 
     Categories with_mask, without_mask and incorrect_mask (or mask_weared_incorrect) are judged; any
     other is a face of unknown state: found or not, never judged. Annotations with "by" and crowds
-    are neither rewarded nor punished.
+    are neither rewarded nor punished. The folder of --out also gets the ten worst errors as a
+    picture: look at them.
 
     \b
     Example:
@@ -167,9 +184,11 @@ def command(
     from tqdm import tqdm
 
     from convert.coco import read_coco
+    from convert.tags import by_tag, judge_crops, read_tags
     from maskedge.config import DetectorConfig
 
     threshold = DetectorConfig().threshold if threshold is None else threshold
+    tags = read_tags(tag_file) if tag_file else {}
     pictures = read_coco(coco, images)[:limit]
     if not pictures:
         raise InputError(f"{coco}: holds no pictures")
@@ -185,6 +204,16 @@ def command(
         side=int(size),
         progress=lambda items: tqdm(items, unit="picture", dynamic_ncols=True),
     )
+    if judge_of_masks is not None:
+        if tags:
+            report["classifier"]["by_tag"] = by_tag(seen, tags)
+        if hard:
+            from convert.robustness import robustness
+
+            shown = tqdm(pictures, desc="hardships", unit="picture", dynamic_ncols=True)
+            report["robustness"] = robustness(shown, judge_of_masks)
+        if crops:
+            report["crops"] = judge_crops(crops, judge_of_masks, tags)
     report = {
         "coco": coco.name,
         "threshold": threshold,
@@ -200,7 +229,7 @@ def command(
     if out:
         from convert.plots import write_report
 
-        write_report(out, report, *seen.arrays())
+        write_report(out, report, seen)
         click.echo(f"{out / 'report.html'}", err=True)
 
 

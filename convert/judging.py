@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from convert.reference import look_at
+from convert.slices import SIZES, Look, sliced
 from maskedge.errors import InputError
 from maskedge.geometry import boxes_array, iou_matrix
 from maskedge.vision.base import LABELS
@@ -19,34 +21,32 @@ if TYPE_CHECKING:
 
     from convert.coco import Picture
     from maskedge.camera.frame import Frame
+    from maskedge.health.visits import Values
     from maskedge.vision.base import Face, FaceDetector, MaskClassifier
 
 ALIASES = {"mask_weared_incorrect": "incorrect_mask"}
 """Category names of public sets for our labels; any other name is a face of unknown state."""
-SIZES = (
-    ("below 20 px", 0, 20),
-    ("20-32 px", 20, 32),
-    ("32-64 px", 32, 64),
-    ("64 px and more", 64, 1e9),
-)
-DARK, BRIGHT = 60.0, 190.0
-"""Mean grey level of a face box below and above which it is a dark or bright one."""
-MATCH_IOU = 0.5
+MATCH_IOU, LOOSE_IOU = 0.5, 0.3
+"""Overlaps from which a found box is a face's: the field's, and one that lets annotators differ."""
 LOWEST_SCORE = 0.02
 """Detections down to here enter the precision-recall curve."""
 
 
 @dataclass(slots=True)
 class Judged:
-    """Everything that was seen, one entry per annotated or found face."""
+    """Everything that was seen, one entry per annotated face; detections and looks of found ones.
+
+    ``found_scores`` are those of the box that was found for a face, by the overlap asked for.
+    """
 
     truth: list[int] = field(default_factory=list)
-    size: list[float] = field(default_factory=list)
-    grey: list[float] = field(default_factory=list)
-    source: list[str] = field(default_factory=list)
+    faces: list[Look] = field(default_factory=list)
     scores: list[NDArray[np.float32]] = field(default_factory=list)
-    found_scores: list[NDArray[np.float32] | None] = field(default_factory=list)
+    found_scores: dict[float, list[NDArray[np.float32] | None]] = field(
+        default_factory=lambda: {MATCH_IOU: [], LOOSE_IOU: []}
+    )
     detections: list[list[Face]] = field(default_factory=list)
+    looks: list[Values] = field(default_factory=list)
 
     def arrays(self) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Truth (N,) and probabilities (N, 3)."""
@@ -94,6 +94,9 @@ def judge(
         frame = read_frame(picture.path)
         faces = detector.detect(frame) if detector else []
         seen.detections.append(faces)
+        acted = [face for face in faces if face.score >= threshold]
+        if detector and classifier:
+            seen.looks += look_at(frame, acted, classifier)
         known = [
             (f.box, i)
             for f in picture.faces
@@ -103,77 +106,61 @@ def judge(
             continue
         boxes = [box for box, _ in known]
         seen.scores.extend(classifier.classify(frame, boxes))
-        acted = [face for face in faces if face.score >= threshold]
-        partner = match(boxes_array(boxes), boxes_array([face.box for face in acted]))
-        on_found = classifier.classify(frame, [acted[j].box for j in partner if j >= 0])
-        following = iter(on_found)
-        for (box, truth), j in zip(known, partner, strict=True):
+        on_found = classifier.classify(frame, [face.box for face in acted])
+        found = boxes_array([face.box for face in acted])
+        for overlap, kept in seen.found_scores.items():
+            partner = match(boxes_array(boxes), found, overlap)
+            kept += [on_found[j] if j >= 0 else None for j in partner]
+        for box, truth in known:
             seen.truth.append(truth)
-            seen.size.append(box.size)
-            seen.source.append(picture.source)
-            seen.grey.append(_grey(frame, box))
-            seen.found_scores.append(next(following) if j >= 0 else None)
+            seen.faces.append(Look.at(frame, picture.path, picture.source, box))
     return seen
 
 
-def match(truth: NDArray[np.float32], found: NDArray[np.float32]) -> list[int]:
-    """Which found box is each annotated one's: greatest overlap first, IoU >= 0.5; -1: none."""
+def match(
+    truth: NDArray[np.float32], found: NDArray[np.float32], least: float = MATCH_IOU
+) -> list[int]:
+    """Which found box is each annotated one's: greatest overlap first; -1: none overlaps enough."""
     partner = [-1] * len(truth)
     if not len(truth) or not len(found):
         return partner
     overlap = iou_matrix(truth, found)
     for _ in range(min(overlap.shape)):
         i, j = np.unravel_index(int(overlap.argmax()), overlap.shape)
-        if overlap[i, j] < MATCH_IOU:
+        if overlap[i, j] < least:
             break
         partner[int(i)] = int(j)
         overlap[i], overlap[:, j] = -1, -1
     return partner
 
 
-def _grey(frame: Frame, box: Any) -> float:
-    inside = box.clipped(frame.width, frame.height)
-    view = frame.pixels[int(inside.y1) : int(inside.y2) + 1, int(inside.x1) : int(inside.x2) + 1]
-    return float(view.mean()) if view.size else 0.0
-
-
 def classifier_report(seen: Judged) -> dict[str, Any]:
-    """Figures of the classifier on annotated boxes: all, by size, light and source."""
+    """Figures of the classifier on annotated boxes, all and by slice."""
     from convert.metrics import summary
 
     truth, scores = seen.arrays()
-    size, grey, source = np.array(seen.size), np.array(seen.grey), np.array(seen.source)
-    light = {
-        "dark": grey < DARK,
-        "bright": grey > BRIGHT,
-        "between": (grey >= DARK) & (grey <= BRIGHT),
-    }
-    return {
-        **summary(truth, scores),
-        "by_size": {
-            name: summary(truth[chosen], scores[chosen])
-            for name, low, high in SIZES
-            if (chosen := (size >= low) & (size < high)).any()
-        },
-        "by_light": {n: summary(truth[c], scores[c]) for n, c in light.items() if c.any()},
-        "by_source": {
-            str(name): summary(truth[source == name], scores[source == name])
-            for name in np.unique(source)
-        },
-    }
+    return {**summary(truth, scores), **sliced(seen.faces, truth, scores)}
 
 
 def chain_report(seen: Judged) -> dict[str, Any]:
     """Found *and* judged right, by label and size; and the classifier on the detector's boxes."""
+    return {
+        **_chain(seen, MATCH_IOU),
+        f"at_iou_{LOOSE_IOU}": _chain(seen, LOOSE_IOU),
+    }
+
+
+def _chain(seen: Judged, overlap: float) -> dict[str, Any]:
     from convert.metrics import summary
 
-    truth, size = np.array(seen.truth, np.int64), np.array(seen.size)
-    found = np.array([s is not None for s in seen.found_scores], bool)
-    called = np.array([int(s.argmax()) if s is not None else -1 for s in seen.found_scores])
+    truth, size = np.array(seen.truth, np.int64), np.array([face.size for face in seen.faces])
+    scores = seen.found_scores[overlap]
+    found = np.array([s is not None for s in scores], bool)
+    called = np.array([int(s.argmax()) if s is not None else -1 for s in scores])
     right = called == truth
     rows = {label: truth == i for i, label in enumerate(LABELS)}
     rows |= {name: (size >= low) & (size < high) for name, low, high in SIZES}
-    kept = [s for s in seen.found_scores if s is not None]
+    kept = [s for s in scores if s is not None]
     return {
         "all": _chain_row(np.ones(len(truth), bool), found, right),
         "by": {n: _chain_row(c, found, right) for n, c in rows.items() if c.any()},

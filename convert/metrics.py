@@ -52,7 +52,11 @@ def fit_temperature(truth: NDArray[np.int64], logits: NDArray[np.float32]) -> fl
     return round(float(TEMPERATURES[int(np.argmin(losses))]), 3)
 
 
-def fit_prior(truth: NDArray[np.int64], logits: NDArray[np.float32]) -> NDArray[np.float32]:
+def fit_prior(
+    truth: NDArray[np.int64],
+    logits: NDArray[np.float32],
+    start: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
     """What to add to the logits so that they expect the classes as often as :data:`PRIOR` says.
 
     Training shows rare classes often; left so, a network calls too many faces by them. The shift
@@ -60,8 +64,9 @@ def fit_prior(truth: NDArray[np.int64], logits: NDArray[np.float32]) -> NDArray[
     weighted to the prior, coordinate by coordinate (vector scaling, Guo et al., 2017).
 
     Args:
-        truth: class indices (N,), every class at least once.
+        truth: class indices (N,).
         logits: (N, 3).
+        start: what classes of which there are no faces are shifted by; None: nothing.
 
     Returns:
         float32 (3,), zero for the first class.
@@ -73,9 +78,10 @@ def fit_prior(truth: NDArray[np.int64], logits: NDArray[np.float32]) -> NDArray[
         scores = softmax(logits + shift, temperature)[np.arange(len(truth)), truth]
         return float(-(weight * np.log(np.maximum(scores, 1e-12))).mean())
 
-    shift, temperature = np.zeros(len(LABELS), np.float32), 1.0
+    shift = np.zeros(len(LABELS), np.float32) if start is None else start.copy()
+    temperature = 1.0
     for _ in range(4):
-        for i in range(1, len(LABELS)):
+        for i in (int(c) for c in np.unique(truth) if c):
             tried = [np.where(np.arange(len(LABELS)) == i, s, shift) for s in SHIFTS]
             losses = [loss(s.astype(np.float32), temperature) for s in tried]
             shift = tried[int(np.argmin(losses))].astype(np.float32)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from convert.judging import Judged
+
 mpl.use("Agg")  # no display is needed to draw into a file
 
 STYLE = """
@@ -114,6 +116,10 @@ def _flat(figures: dict[str, Any]) -> str:
     return _table("All", {k: {"v": v} for k, v in plain.items()}, {"": itemgetter("v")})
 
 
+def _called(label: str) -> Any:
+    return lambda figures: figures["called"][label]
+
+
 def _recall(label: str) -> Any:
     return lambda figures: figures["by_label"][label]["recall"]
 
@@ -128,49 +134,82 @@ CLASSIFIER_COLUMNS: dict[str, Any] = {
 }
 
 
-def write_report(
-    folder: Path, report: dict[str, Any], truth: NDArray[np.int64], scores: NDArray[np.float32]
-) -> None:
+def write_report(folder: Path, report: dict[str, Any], seen: Judged) -> None:
     """Write PNG plots and ``report.html``, one page that holds them and the figures.
 
     Args:
         folder: made if needed.
         report: from :func:`convert.evaluate.evaluate`.
-        truth: class indices of the judged faces (N,).
-        scores: their probabilities (N, 3).
+        seen: what it was computed from.
     """
     folder.mkdir(parents=True, exist_ok=True)
     parts = [f"<h1>maskedge on {html.escape(str(report.get('coco', 'a set')))}</h1>", _flat(report)]
     if "detector" in report:
-        parts += ["<h2>Detector</h2>", _flat(report["detector"])]
-        for name, slices in report["detector"].items():
-            if isinstance(slices, dict) and all(isinstance(v, dict) for v in slices.values()):
-                keys = [
-                    k
-                    for v in slices.values()
-                    for k, x in v.items()
-                    if not isinstance(x, dict | list)
-                ]
-                columns = {k: itemgetter(k) for k in dict.fromkeys(keys)}
-                parts.append(_table(name.replace("_", " "), slices, columns))
+        parts += _detector_part(report["detector"])
     if "classifier" in report:
-        figures = report["classifier"]
-        parts += ["<h2>Classifier</h2>", _table("All", {"all": figures}, CLASSIFIER_COLUMNS)]
-        for name in ("by_size", "by_light", "by_source"):
-            parts.append(_table(name.replace("_", " "), figures[name], CLASSIFIER_COLUMNS))
-        if len(truth):
-            confusion_plot(figures["confusion"], folder / "confusion.png")
-            curves_plot(truth, scores, folder / "precision_recall.png")
-            reliability_plot(truth, scores, folder / "reliability.png")
-            for name in ("confusion.png", "precision_recall.png", "reliability.png"):
-                coded = base64.b64encode((folder / name).read_bytes()).decode()
-                parts.append(f'<img alt="{name}" src="data:image/png;base64,{coded}">')
+        parts += _classifier_part(folder, report["classifier"], seen)
+    if "robustness" in report:
+        parts.append(_table("Under hardship", report["robustness"], CLASSIFIER_COLUMNS))
+    if "crops" in report:
+        parts += _crops_part(report["crops"])
     if "chain" in report:
-        chain = report["chain"]
-        columns = {k: itemgetter(k) for k in ("faces", "found", "found_and_right")}
-        parts += [
-            "<h2>The whole chain</h2>",
-            _table("", {"all": chain["all"], **chain["by"]}, columns),
-        ]
+        parts += _chain_part(report["chain"])
     page = f'<!doctype html><meta charset="utf-8"><title>maskedge</title><style>{STYLE}</style>'
     (folder / "report.html").write_text(page + "\n".join(parts), encoding="utf-8")
+
+
+def _detector_part(figures: dict[str, Any]) -> list[str]:
+    parts = ["<h2>Detector</h2>", _flat(figures)]
+    for name, slices in figures.items():
+        if isinstance(slices, dict) and all(isinstance(v, dict) for v in slices.values()):
+            keys = [
+                k for v in slices.values() for k, x in v.items() if not isinstance(x, dict | list)
+            ]
+            columns = {k: itemgetter(k) for k in dict.fromkeys(keys)}
+            parts.append(_table(name.replace("_", " "), slices, columns))
+    return parts
+
+
+def _classifier_part(folder: Path, figures: dict[str, Any], seen: Judged) -> list[str]:
+    from convert.worst import contact_sheet
+
+    parts = ["<h2>Classifier</h2>", _table("All", {"all": figures}, CLASSIFIER_COLUMNS)]
+    parts += [
+        _table(name.replace("_", " "), figures[name], CLASSIFIER_COLUMNS)
+        for name in figures
+        if name.startswith("by_") and name != "by_label"
+    ]
+    truth, scores = seen.arrays()
+    if not len(truth):
+        return parts
+    confusion_plot(figures["confusion"], folder / "confusion.png")
+    curves_plot(truth, scores, folder / "precision_recall.png")
+    reliability_plot(truth, scores, folder / "reliability.png")
+    names = ["confusion.png", "precision_recall.png", "reliability.png"]
+    rows = contact_sheet(seen, folder / "worst.png")
+    if rows:
+        numbered = {str(number): row for number, row in enumerate(rows, 1)}
+        parts.append(_table("Worst errors", numbered, {k: itemgetter(k) for k in rows[0]}))
+        names = ["worst.png", *names]
+    for name in names:
+        coded = base64.b64encode((folder / name).read_bytes()).decode()
+        parts.append(f'<img alt="{name}" src="data:image/png;base64,{coded}">')
+    return parts
+
+
+def _crops_part(figures: dict[str, Any]) -> list[str]:
+    kinds = {name: figures[name] for name in figures if name != "by_tag"}
+    columns: dict[str, Any] = {"faces": itemgetter("faces")}
+    columns |= {f"called {label}": _called(label) for label in LABELS}
+    return [_table("Tight crops", {**kinds, **figures["by_tag"]}, columns)]
+
+
+def _chain_part(figures: dict[str, Any]) -> list[str]:
+    columns = {k: itemgetter(k) for k in ("faces", "found", "found_and_right")}
+    parts = ["<h2>The whole chain</h2>"]
+    for title, part in (
+        ("Found: boxes overlap by half", figures),
+        ("Found: boxes overlap by 0.3", figures["at_iou_0.3"]),
+    ):
+        parts.append(_table(title, {"all": part["all"], **part["by"]}, columns))
+    return parts

@@ -12,28 +12,26 @@ import io
 import json
 import warnings
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
 
-from convert.judging import SIZES
+from convert.backend import need_tensorflow
 from convert.metrics import PRIOR, fit_prior, fit_temperature, summary
-from maskedge.camera.frame import ChannelOrder
-from maskedge.errors import InputError, MaskedgeError
+from convert.slices import SIZES
+from maskedge.errors import MaskedgeError
 from maskedge.modelfile import SCHEMA
-from maskedge.vision.base import LABELS
 from maskedge.vision.masks import softmax
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
-    from convert.classifier.data import CropStore
-    from convert.classifier.recipe import Recipe
+    from convert.classifier.run import ClassifierRun
 
 MOST_LOST = 0.005
 LEAST_AGREEMENT = 0.99
@@ -131,78 +129,6 @@ def write_card(path: Path, card: dict[str, Any]) -> None:
     path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
 
 
-def representative(run: ClassifierRun, count: int) -> Iterator[NDArray[np.float32]]:
-    """Training crops as training shows them: half as they are, half augmented."""
-    from convert.classifier.augment import plain
-    from convert.classifier.batches import Batches
-
-    recipe, store = run.recipe, run.store
-    steps = max(1, count // 2 // recipe.batch)
-    for crops, _ in (
-        b for b in map(Batches(store, run.training, recipe, steps).__getitem__, range(steps))
-    ):
-        yield from crops
-    rng = np.random.default_rng(recipe.seed)
-    for index in rng.choice(run.training, count - steps * recipe.batch):
-        yield plain(store.square(int(index)), recipe.size, recipe.padding).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class ClassifierRun:
-    """A training run's folder, opened: its recipe, crops and split."""
-
-    folder: Path
-    recipe: Recipe
-    store: CropStore
-    training: NDArray[np.int64]
-    validation: NDArray[np.int64]
-
-    @classmethod
-    def open(cls, folder: Path) -> ClassifierRun:
-        """Read a folder that ``train --task classifier`` wrote.
-
-        Raises:
-            InputError: it isn't one.
-        """
-        from convert.classifier.batches import split
-        from convert.classifier.data import CropStore
-        from convert.classifier.recipe import Recipe
-
-        try:
-            recipe = Recipe(**json.loads((folder / "recipe.json").read_text(encoding="utf-8")))
-            store = CropStore.load(folder / "crops")
-        except (OSError, ValueError, TypeError) as error:
-            raise InputError(
-                f"{folder}: no classifier's training run (recipe.json and crops/): {error}"
-            ) from error
-        return cls(folder, recipe, store, *split(store, recipe.held_out))
-
-    @property
-    def epochs(self) -> int:
-        """Epochs up to the one whose weights were kept as the best."""
-        history = json.loads((self.folder / "history.json").read_text(encoding="utf-8"))
-        return int(max(history, key=lambda entry: entry["score"])["epoch"])
-
-    def validation_crops(self, face: float | None = None) -> NDArray[np.uint8]:
-        """Validation crops (N, size, size, 3) RGB; with ``face``, faces shrunk to that edge."""
-        from convert.classifier.augment import plain
-        from convert.classifier.keeper import shrunk
-
-        squares = (self.store.square(int(i)) for i in self.validation)
-        recipe = self.recipe
-        return np.stack(
-            [plain(shrunk(s, face) if face else s, recipe.size, recipe.padding) for s in squares]
-        )
-
-    @property
-    def truth(self) -> NDArray[np.int64]:
-        """Class indices of the validation faces."""
-        from convert.classifier.batches import targets
-
-        allowed = self.store.records["allowed"][self.validation]
-        return np.asarray(targets(allowed).argmax(1), np.int64)
-
-
 def move_head(model: Any, shift: NDArray[np.float32]) -> None:
     """Add to the logits by the head's own bias, so that the runtime needs to know nothing."""
     head = model.get_layer("head")
@@ -210,29 +136,90 @@ def move_head(model: Any, shift: NDArray[np.float32]) -> None:
     head.set_weights([weights, bias + shift])
 
 
-def card_of(
-    run: ClassifierRun, figures: dict[str, Any], calibration: dict[str, Any]
+def prove(
+    run: ClassifierRun,
+    model: Any,
+    out: Path,
+    count: int = REPRESENTATIVE,
+    shift: NDArray[np.float32] | None = None,
+    descent: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The JSON of a classifier, without the digest."""
-    records = run.store.records
-    counted: dict[str, int] = {}
-    for kind in records["kind"][run.training]:
-        counted[str(kind)] = counted.get(str(kind), 0) + 1
-    recipe = run.recipe
+    """Quantise a trained classifier, hold it against its float self, and calibrate it.
+
+    Args:
+        run: the training run.
+        model: its float network; its head is moved to the prior.
+        out: the ``.tflite`` to write; a JSON goes beside it, and the float network with the same
+            calibration into the run's folder.
+        count: training crops that set the ranges.
+        shift: see :func:`convert.metrics.fit_prior`.
+        descent: the network that training started from, for the JSON.
+
+    Returns:
+        The JSON's content.
+
+    Raises:
+        GateError: it is too far from the float network; nothing is written.
+    """
+    from convert.classifier.keeper import predict
+    from convert.classifier.run import card_of, representative
+    from convert.golden import record, show
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    draft = out.with_name(out.stem + ".draft.tflite")
+    truth, crops = run.truth, run.validation_crops()
+    shift = fit_prior(truth, predict(model, crops), shift)
+    move_head(model, shift)
+    draft.write_bytes(to_int8(model, representative(run, count)))
+    try:
+        exact, integer = predict(model, crops), integer_logits(draft, crops)
+        gate = compare(truth, exact, integer)
+        click.echo(
+            f"float {gate.float_accuracy:.4f}, int8 {gate.int8_accuracy:.4f}, "
+            f"agreement {gate.agreement:.4f} on {len(truth)} validation faces"
+        )
+        gate.check()
+        temperature = fit_temperature(truth, integer)
+        figures = slices(run, draft, truth, exact, integer, temperature)
+        figures = {"agreement": round(gate.agreement, 4), **figures}
+        draft.replace(out)
+    finally:
+        draft.unlink(missing_ok=True)
+    calibration = {
+        "temperature": temperature,
+        "prior": list(PRIOR),
+        "shift_in_head": [round(float(s), 3) for s in shift],
+    }
+    card = card_of(run, figures, calibration)
+    if descent:
+        card["training"]["started_from"] = descent
+    write_card(out, card)
+    show(out, record(out))
+    model.save(run.folder / "calibrated.keras")
+    write_card(run.folder / "calibrated.keras", card)
+    return card
+
+
+def slices(
+    run: ClassifierRun,
+    network: Path,
+    truth: NDArray[np.int64],
+    exact: NDArray[np.float32],
+    integer: NDArray[np.float32],
+    temperature: float,
+) -> dict[str, Any]:
+    """Figures of the float and the integer network on validation faces, all and by slice."""
+    small = integer_logits(network, run.validation_crops(28))
+    records = run.store.records[run.validation]
+    own, size = records["validation"], records["face"]
+    parts = {"int8_validation_set": own, "int8_held_out_of_training": ~own}
+    parts |= {f"int8_faces_{n}": (size >= low) & (size < high) for n, low, high in SIZES}
+    scores = softmax(integer, temperature)
     return {
-        "task": "classifier",
-        "labels": list(LABELS),
-        "network": f"{recipe.backbone} {recipe.alpha:g}/{recipe.size}",
-        "input": {"size": recipe.size, "padding": recipe.padding, "order": ChannelOrder.RGB.value},
-        "output": "logits",
-        "calibration": calibration,
-        "training": {
-            "epochs": run.epochs,
-            "faces": counted,
-            "sources": sorted({str(s) for s in records["source"][run.training]}),
-            "recipe": {k: v for k, v in asdict(recipe).items() if k != "weights"},
-        },
-        "metrics": figures,
+        "float": summary(truth, softmax(exact, temperature)),
+        "int8": summary(truth, scores),
+        "int8_faces_shrunk_to_28": summary(truth, softmax(small, temperature)),
+        **{n: summary(truth[c], scores[c]) for n, c in parts.items() if c.any()},
     }
 
 
@@ -267,56 +254,17 @@ def command(folder: Path, out: Path, checkpoint: str, count: int) -> None:
     float network with the same calibration is left in the run's folder as calibrated.keras, for
     evaluate to compare.
     """
+    need_tensorflow("quantize")
     import keras
 
-    from convert.classifier.keeper import predict
+    from convert.classifier.run import ClassifierRun
 
     run = ClassifierRun.open(folder)
     model = keras.models.load_model(folder / f"{checkpoint}.keras", compile=False)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    draft = out.with_name(out.stem + ".draft.tflite")
-    truth, crops = run.truth, run.validation_crops()
-    shift = fit_prior(truth, predict(model, crops))
-    move_head(model, shift)
-    draft.write_bytes(to_int8(model, representative(run, count)))
-    try:
-        exact, integer = predict(model, crops), integer_logits(draft, crops)
-        gate = compare(truth, exact, integer)
-        click.echo(
-            f"float {gate.float_accuracy:.4f}, int8 {gate.int8_accuracy:.4f}, "
-            f"agreement {gate.agreement:.4f} on {len(truth)} validation faces"
-        )
-        gate.check()
-        temperature = fit_temperature(truth, integer)
-        small = integer_logits(draft, run.validation_crops(28))
-        own = run.store.records["validation"][run.validation]
-        figures: dict[str, Any] = {
-            "agreement": round(gate.agreement, 4),
-            "float": summary(truth, softmax(exact, temperature)),
-            "int8": summary(truth, softmax(integer, temperature)),
-            "int8_validation_set": summary(truth[own], softmax(integer[own], temperature)),
-            "int8_held_out_of_training": summary(truth[~own], softmax(integer[~own], temperature)),
-            "int8_faces_shrunk_to_28": summary(truth, softmax(small, temperature)),
-        }
-        size = run.store.records["face"][run.validation]
-        for name, low, high in SIZES:
-            chosen = (size >= low) & (size < high)
-            if chosen.any():
-                scores = softmax(integer[chosen], temperature)
-                figures[f"int8_faces_{name}"] = summary(truth[chosen], scores)
-        draft.replace(out)
-    finally:
-        draft.unlink(missing_ok=True)
-    calibration = {
-        "temperature": temperature,
-        "prior": list(PRIOR),
-        "shift_in_head": [round(float(s), 3) for s in shift],
-    }
-    card = card_of(run, figures, calibration)
-    write_card(out, card)
-    model.save(folder / "calibrated.keras")
-    write_card(folder / "calibrated.keras", card)
-    recall = {k: v["recall"] for k, v in figures["int8"]["by_label"].items()}
+    card = prove(run, model, out, count)
+    int8 = card["metrics"]["int8"]
+    recall = {k: v["recall"] for k, v in int8["by_label"].items()}
     click.echo(
-        f"{out}: {out.stat().st_size / 1024:.0f} KB, temperature {temperature}, recall {recall}"
+        f"{out}: {out.stat().st_size / 1024:.0f} KB, temperature "
+        f"{card['calibration']['temperature']}, recall {recall}"
     )

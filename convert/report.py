@@ -1,23 +1,29 @@
-"""``python -m convert report``: measured figures into the networks' JSON and the model card."""
+"""``python -m convert report``: measured figures into the networks' JSON and the model card.
+
+What was measured is kept beside the networks, in ``figures/``, so that the card can be written
+again at any time, also when only one network or a word of it has changed.
+"""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from string import Template
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from convert.card import Figures, model_card
 from maskedge.errors import InputError, UsageError
 from maskedge.modelfile import ModelFile
-from maskedge.vision.base import LABELS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-WORDS = Path(__file__).with_name("card.md")
 PARTS = ("detector", "classifier")
+NETWORKS_NEEDED = {"chain": PARTS, "robustness": PARTS[1:], "crops": PARTS[1:]}
+"""What else of an evaluation is about which networks."""
+CLASSIC, DECISIONS = "classic-", "decisions"
+"""How files in ``figures/`` begin that hold no evaluation of the shipped networks."""
 
 
 def read_figures(path: Path) -> dict[str, Any]:
@@ -38,6 +44,8 @@ def read_figures(path: Path) -> dict[str, Any]:
 def take_up(model: ModelFile, evaluations: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """A network's JSON with the figures that were measured on this very file.
 
+    The reference for drift is that of the last evaluation that ran the whole chain.
+
     Raises:
         UsageError: figures of the same file name, but of other bytes.
     """
@@ -54,116 +62,85 @@ def take_up(model: ModelFile, evaluations: Mapping[str, dict[str, Any]]) -> dict
                     f"here {model.fingerprint}); evaluate again"
                 )
             measured[name] = {k: v for k, v in figures[part].items() if k != "curve"}
+            if part in figures.get("reference", {}):
+                card["reference"] = figures["reference"][part]
     return {**card, "evaluations": measured} if measured else card
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(_shown(cell) for cell in line) + " |" for line in lines)
+def kept(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """What of an evaluation the card needs: no curves, and nothing of single pictures."""
+    left_out = ("reference", "seconds", "curve")
+    return {
+        k: {n: v for n, v in part.items() if n not in left_out} if isinstance(part, dict) else part
+        for k, part in figures.items()
+        if k not in left_out
+    }
 
 
-def _shown(value: Any) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value)
+def merged(before: Mapping[str, Any], measured: Mapping[str, Any]) -> dict[str, Any]:
+    """New figures, and those parts of the old ones that weren't measured again."""
+    models = {**before.get("models", {}), **measured["models"]}
+    return {**before, **measured, "models": models}
 
 
-def networks_table(models: Sequence[ModelFile]) -> str:
-    """File, kind, input, size and fingerprint of each network."""
-    rows = []
-    for model in models:
-        card = model.card
-        given = card.get("input", {})
-        size = given.get("size") or f"{given.get('width', '?')} x {given.get('height', '?')}"
-        kilobytes = model.path.stat().st_size / 1024
-        rows.append(
-            [
-                f"`{model.path.name}`", card.get("network", card.get("task", "")), size,
-                f"{kilobytes:.0f} KB", f"`{model.fingerprint}`",
-            ]
-        )  # fmt: skip
-    return table(("file", "network", "input, pixels", "size", "SHA-256"), rows)
-
-
-CLASSIFIER_HEAD = ("faces of", "number", *LABELS, "incorrect called with_mask", "ECE")
-
-
-def classifier_row(name: str, figures: Mapping[str, Any]) -> list[Any]:
-    """Recall by label and what else matters, of one slice."""
-    recalls = [figures["by_label"][label]["recall"] for label in LABELS]
-    return [
-        name, figures["faces"], *recalls, figures["incorrect_called_with_mask"], figures["ece"]
-    ]  # fmt: skip
-
-
-def classifier_tables(card: Mapping[str, Any], evaluations: Mapping[str, dict[str, Any]]) -> str:
-    """Figures of the last quantisation (its own crops) and of each evaluation, by slice."""
-    parts = []
-    own = {k: v for k, v in card.get("metrics", {}).items() if isinstance(v, dict)}
-    if own:
-        rows = [classifier_row(name.replace("_", " "), v) for name, v in own.items()]
-        parts.append(
-            "Recall by label on validation faces, at quantisation (boxes drawn by people; "
-            "`float` and `int8` are the same faces):\n\n" + table(CLASSIFIER_HEAD, rows)
+def current(name: str, figures: Mapping[str, Any], networks: Sequence[ModelFile]) -> dict[str, Any]:
+    """An evaluation without the parts whose network is no longer the one that was measured."""
+    shipped = {network.path.name: network.sha256 for network in networks}
+    gone = {
+        part
+        for part, asked in figures["models"].items()
+        if shipped.get(asked["file"]) != asked["sha256"]
+    }
+    for part in sorted(gone & figures.keys()):
+        click.echo(
+            f"{name}: measured another {figures['models'][part]['file']} than the one here; its "
+            "figures are left out of the card until you evaluate again",
+            err=True,
         )
-    for name, figures in evaluations.items():
-        if "classifier" not in figures:
-            continue
-        judged = figures["classifier"]
-        rows = [classifier_row("all", judged)]
-        for group in ("by_size", "by_light", "by_source"):
-            rows += [classifier_row(key, value) for key, value in judged.get(group, {}).items()]
-        parts.append(f"`{name}`, boxes drawn by people:\n\n{table(CLASSIFIER_HEAD, rows)}")
-        counts = [[label, *row] for label, row in zip(LABELS, judged["confusion"], strict=True)]
-        parts.append(f"`{name}`, counts:\n\n{table(('truth, called', *LABELS), counts)}")
-    return "\n\n".join(parts)
+    gone |= {part for part, needed in NETWORKS_NEEDED.items() if gone & set(needed)}
+    models = {part: asked for part, asked in figures["models"].items() if part not in gone}
+    return {k: v for k, v in figures.items() if k not in gone} | {"models": models}
 
 
-def chain_tables(evaluations: Mapping[str, dict[str, Any]]) -> str:
-    """Detector and chain figures of each evaluation."""
-    parts = []
-    for name, figures in evaluations.items():
-        if "detector" in figures:
-            found = figures["detector"]
-            rows = [
-                [key.replace("_", " "), value]
-                for key, value in found.items()
-                if not isinstance(value, dict | list)
-            ]
-            for group in ("recall_by_label", "recall_by_size"):
-                rows += [[f"recall, {k}", v["recall"]] for k, v in found.get(group, {}).items()]
-            parts.append(f"`{name}`, detector:\n\n{table(('figure', 'value'), rows)}")
-        if "chain" in figures:
-            chain = {"all": figures["chain"]["all"], **figures["chain"]["by"]}
-            rows = [[k, v["faces"], v["found"], v["found_and_right"]] for k, v in chain.items()]
-            head = ("faces of", "number", "found", "found and judged right")
-            parts.append(
-                f"`{name}`, the chain at detector score {figures['threshold']}:\n\n"
-                + table(head, rows)
-            )
-    return "\n\n".join(parts) or "Not measured."
+def read_decisions(path: Path) -> list[dict[str, Any]]:
+    """Rows that ``benchmarks/decision_curves.py --json`` printed.
+
+    Raises:
+        InputError: it isn't that.
+    """
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        if not all({"rule", "found", "false_per_1000"} <= set(row) for row in rows) or not rows:
+            raise InputError(f"{path}: no output of benchmarks/decision_curves.py --json")
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{path}: can't read the decision curves: {error}") from error
+    return rows
 
 
-def model_card(models: Sequence[ModelFile], evaluations: Mapping[str, dict[str, Any]]) -> str:
-    """The text of MODEL_CARD.md."""
-    judges = [m.card for m in models if m.card.get("task") == "classifier"]
-    card = judges[0] if judges else {}
-    calibration = card.get("calibration", {})
-    training = card.get("training", {}).get("recipe", {})
-    text = (
-        f"Trained for {card.get('training', {}).get('epochs', '?')} epochs of "
-        f"{training.get('steps', '?')} batches of {training.get('batch', '?')} crops; softmax "
-        f"temperature {calibration.get('temperature', 1)}, expected share of labels "
-        f"{calibration.get('prior', 'as in training')}."
-    )
-    return Template(WORDS.read_text(encoding="utf-8")).substitute(
-        networks=networks_table(models),
-        held_out=f"{100 * training.get('held_out', 0):.0f} %",
-        classifier_text=text,
-        classifier=classifier_tables(card, evaluations) or "Not measured.",
-        detector=chain_tables(evaluations),
-    )
+def stored(folder: Path, networks: Sequence[ModelFile]) -> Figures:
+    """All figures that are kept, as far as they are still of these networks."""
+    found = Figures()
+    for path in sorted(folder.glob("*.json")):
+        if path.stem == DECISIONS:
+            found.decisions = json.loads(path.read_text(encoding="utf-8"))
+        elif path.stem.startswith(CLASSIC):
+            found.classic[path.stem.removeprefix(CLASSIC)] = read_figures(path)
+        else:
+            found.evaluations[path.stem] = current(path.stem, read_figures(path), networks)
+    return found
+
+
+def _write(path: Path, content: Any) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _named(pairs: Sequence[str]) -> dict[str, dict[str, Any]]:
+    found = {}
+    for pair in pairs:
+        name, _, file = pair.rpartition("=")
+        found[name or Path(file).stem] = read_figures(Path(file))
+    return found
 
 
 @click.command()
@@ -174,14 +151,30 @@ def model_card(models: Sequence[ModelFile], evaluations: Mapping[str, dict[str, 
     help="A JSON of evaluate, and what to call it; may be repeated.",
 )
 @click.option(
+    "--classic",
+    multiple=True,
+    metavar="SPLIT=FILE",
+    help="A JSON of evaluate on the classic folders, and how they were split; may be repeated.",
+)
+@click.option(
+    "--decisions",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="What benchmarks/decision_curves.py --json printed.",
+)
+@click.option(
     "--models",
     default=Path("models"),
     show_default=True,
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Folder of the networks.",
 )
-def command(figures: tuple[str, ...], models: Path) -> None:
+def command(
+    figures: tuple[str, ...], classic: tuple[str, ...], decisions: Path | None, models: Path
+) -> None:
     """Write measured figures into each network's JSON, and MODEL_CARD.md beside them.
+
+    Figures are kept in MODELS/figures, so that later runs need to be given only what was measured
+    anew. Those of a network that is no longer there are left out, and it says so.
 
     \b
     Example:
@@ -190,10 +183,7 @@ def command(figures: tuple[str, ...], models: Path) -> None:
     """  # noqa: D301 - click reads the \b
     from convert.quantize import write_card
 
-    evaluations = {}
-    for pair in figures:
-        name, _, file = pair.rpartition("=")
-        evaluations[name or Path(file).stem] = read_figures(Path(file))
+    evaluations = _named(figures)
     networks = [ModelFile.load(path) for path in sorted(models.glob("*.tflite"))]
     if not networks:
         raise InputError(f"{models}: holds no .tflite")
@@ -202,8 +192,20 @@ def command(figures: tuple[str, ...], models: Path) -> None:
         if card == network.card:
             continue
         write_card(network.path, {k: v for k, v in card.items() if k not in {"schema", "sha256"}})
-    text = model_card([ModelFile.load(n.path) for n in networks], evaluations)
-    (models / "MODEL_CARD.md").write_text(text, encoding="utf-8")
+    folder = models / "figures"
+    for name, measured in evaluations.items():
+        path = folder / f"{name}.json"
+        before = current(name, read_figures(path), networks) if path.exists() else {}
+        _write(path, merged(before, kept(measured)))
+    for name, measured in _named(classic).items():
+        _write(folder / f"{CLASSIC}{name}.json", kept(measured))
+    if decisions:
+        _write(folder / f"{DECISIONS}.json", read_decisions(decisions))
+    networks = [ModelFile.load(network.path) for network in networks]
+    everything = stored(folder, networks)
+    (models / "MODEL_CARD.md").write_text(model_card(networks, everything), encoding="utf-8")
     click.echo(
-        f"{models / 'MODEL_CARD.md'}: {len(networks)} networks, {len(evaluations)} evaluations"
+        f"{models / 'MODEL_CARD.md'}: {len(networks)} networks, "
+        f"{len(everything.evaluations)} evaluations, {len(everything.classic)} classic splits, "
+        f"{len(everything.decisions)} decision rules"
     )

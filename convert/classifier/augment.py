@@ -24,7 +24,13 @@ SMALLEST_FACE = 18.0
 HALF = 0.5
 
 
-def augment(rng: Generator, square: Pixels, size: int, padding: float = DEFAULT_PADDING) -> Pixels:
+def augment(
+    rng: Generator,
+    square: Pixels,
+    size: int,
+    padding: float = DEFAULT_PADDING,
+    smallest: float = SMALLEST_FACE,
+) -> Pixels:
     """A training crop from a stored square.
 
     Args:
@@ -32,11 +38,12 @@ def augment(rng: Generator, square: Pixels, size: int, padding: float = DEFAULT_
         square: BGR uint8 (side, side, 3); the face is its middle half.
         size: edge of the result.
         padding: as at run time.
+        smallest: pixels down to which faces are shrunk.
 
     Returns:
         RGB uint8 (size, size, 3).
     """
-    small = _geometry(rng, square, size, padding)
+    small = _geometry(rng, square, size, padding, smallest)
     small = _colour(rng, small)
     small = _sensor(rng, small)
     if rng.random() < 0.15:
@@ -56,13 +63,13 @@ def plain(square: Pixels, size: int, padding: float = DEFAULT_PADDING) -> Pixels
     return np.ascontiguousarray(cv2.resize(view, (size, size), interpolation=method)[..., ::-1])
 
 
-def _geometry(rng: Generator, square: Pixels, size: int, padding: float) -> Pixels:
+def _geometry(rng: Generator, square: Pixels, size: int, padding: float, smallest: float) -> Pixels:
     """Flip, rotation, zoom, shift, aspect and lower resolution in one warp."""
     side = square.shape[0]
     face = side * FACE_OF_STORED
     seen = min(face, size / (1 + 2 * padding))
-    if rng.random() < 0.6 and seen > SMALLEST_FACE:
-        seen = math.exp(rng.uniform(math.log(SMALLEST_FACE), math.log(seen)))
+    if rng.random() < 0.6 and seen > smallest:
+        seen = math.exp(rng.uniform(math.log(smallest), math.log(seen)))
     out = max(12, round(seen * (1 + 2 * padding)))
     zoom = math.exp(rng.normal(0, 0.09))
     stretch = math.exp(rng.normal(0, 0.07))

@@ -13,6 +13,8 @@ from convert.classifier.drawn import draw_mask
 from maskedge.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from convert.classifier.data import CropStore
@@ -33,6 +35,8 @@ STREAMS = {
 """How a batch is mixed: classes alike, sources by how much they resemble a camera at a door."""
 
 DRAWN_ON = ("without", "face", "folder_bare")
+EXACT = ("with", "without", "incorrect")
+"""Kinds whose label allows one class."""
 BITS = np.array([WITH, WITHOUT, INCORRECT], np.uint8)
 
 
@@ -40,15 +44,17 @@ def split(store: CropStore, held_out: float) -> tuple[NDArray[np.int64], NDArray
     """Indices for training and for validation; no group of near-duplicates is in both.
 
     Besides what the data calls validation, ``held_out`` of the groups with an exact label are
-    held out: validation sets are short of masks worn wrong.
+    held out: validation sets are short of masks worn wrong. What the data calls a test, and its
+    near-duplicates, is in neither.
     """
     records = store.records
-    exact = np.isin(records["kind"], ["with", "without", "incorrect"])
-    drawn = np.array([stable_share(str(name)) < held_out for name in records["name"]])
+    exact = np.isin(records["kind"], EXACT)
+    drawn = np.array([stable_share(str(name)) < held_out for name in records["name"]], bool)
+    tested = np.isin(records["group"], np.unique(records["group"][records["test"]]))
     groups = np.unique(records["group"][records["validation"] | (exact & drawn)])
     shared = np.isin(records["group"], groups)
-    validation = shared & exact & (records["validation"] | drawn)
-    return np.flatnonzero(~shared), np.flatnonzero(validation)
+    validation = shared & exact & (records["validation"] | drawn) & ~tested
+    return np.flatnonzero(~shared & ~tested), np.flatnonzero(validation)
 
 
 def targets(allowed: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -111,8 +117,30 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
             drawn = draw_mask(rng, square, record["landmarks"], worn_right=right)
             if drawn is not None:
                 square, allowed = drawn, WITH if right else INCORRECT
-        return augment(rng, square, self._recipe.size, self._recipe.padding), allowed
+        recipe = self._recipe
+        return augment(rng, square, recipe.size, recipe.padding, recipe.smallest), allowed
 
     def on_epoch_end(self) -> None:
         """Go on to other randomness."""
         self._epoch += 1
+
+
+class Mixed(keras.utils.PyDataset):  # type: ignore[misc]
+    """Each batch is one of every part's, put together; all parts have as many."""
+
+    def __init__(self, parts: Sequence[Batches]) -> None:
+        super().__init__(workers=1, max_queue_size=12)
+        self._parts = parts
+
+    def __len__(self) -> int:
+        return len(self._parts[0])
+
+    def __getitem__(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Crops (sum of the parts' batches, size, size, 3) and the classes allowed."""
+        crops, allowed = zip(*(part[index] for part in self._parts), strict=True)
+        return np.concatenate(crops), np.concatenate(allowed)
+
+    def on_epoch_end(self) -> None:
+        """Go on to other randomness."""
+        for part in self._parts:
+            part.on_epoch_end()

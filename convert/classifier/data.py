@@ -16,11 +16,13 @@ import cv2
 import numpy as np
 
 from convert.coco import read_coco
+from maskedge.errors import InputError
 from maskedge.geometry import Box
+from maskedge.vision.likeness import picture_hash
 from maskedge.vision.masks import square_crop
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -50,17 +52,21 @@ RECORD = np.dtype(
         ("landmark_score", np.float32),
         ("validation", np.bool_),
         ("name", "U64"),
+        ("test", np.bool_),
+        ("own", np.bool_),
     ]
 )
 """One face: ``face`` is the box's longer edge in the picture; landmarks (right eye, left eye, nose,
-right and left mouth corner; YuNet's order) are relative to the stored square, NaN when unknown."""
+right and left mouth corner; YuNet's order) are relative to the stored square, NaN when unknown.
+Faces of ``test`` are neither trained on nor chosen by; ``own`` are the user's in retraining."""
 
 
 class Sample(NamedTuple):
     """One labelled face of a picture, before it is cut out.
 
     ``box`` is None where the picture shows one face: the face finder then says where it is, and
-    without one (or for tight crops, ``margin`` > 0) it is the middle less that margin.
+    without one (or for tight crops, ``margin`` > 0) it is the middle less that margin. Samples of
+    one ``group``, where it is named, are in one part, as near-duplicates are.
     """
 
     picture: Path
@@ -70,14 +76,9 @@ class Sample(NamedTuple):
     source: str
     validation: bool
     margin: float = 0.0
-
-
-def picture_hash(pixels: Pixels) -> int:
-    """64-bit difference hash (Krawetz): equal or near for the same picture shrunk or re-encoded."""
-    grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
-    small = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA).astype(np.int16)
-    bits = (small[:, 1:] > small[:, :-1]).ravel()
-    return int(np.packbits(bits).view(">u8")[0])
+    group: str = ""
+    test: bool = False
+    own: bool = False
 
 
 def near_groups(hashes: NDArray[np.uint64], distance: int = 6) -> NDArray[np.int64]:
@@ -113,6 +114,15 @@ def near_groups(hashes: NDArray[np.uint64], distance: int = 6) -> NDArray[np.int
                     if a != b:
                         parent[max(a, b)] = min(a, b)
     return np.array([root(i) for i in range(len(hashes))], np.int64)
+
+
+def join_groups(groups: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.int64]:
+    """Groups (N,) after those of which members have the same name, if any, became one."""
+    joined, first = groups.copy(), dict[str, int]()
+    for index, name in enumerate(names):
+        if name:
+            joined[joined == joined[index]] = joined[first.setdefault(name, index)]
+    return joined
 
 
 class FaceFinder:
@@ -170,8 +180,14 @@ class CropStore:
 
     @classmethod
     def load(cls, folder: Path) -> CropStore:
-        """Map a store that :func:`build_store` wrote."""
+        """Map a store that :func:`build_store` wrote.
+
+        Raises:
+            InputError: an older version wrote it.
+        """
         records = np.load(folder / "records.npy")
+        if records.dtype != RECORD:
+            raise InputError(f"{folder}: cut out by an older version; delete it and start again")
         return cls(records, np.memmap(folder / "pixels.bin", np.uint8, mode="r"))
 
 
@@ -199,7 +215,9 @@ def coco_samples(coco: Path, images: Path, *, validation: bool) -> Iterator[Samp
             if face.ignored or (kind == "face" and validation):
                 continue
             source = picture.source or coco.stem
-            yield Sample(picture.path, face.box, bits, kind, source, validation)
+            yield Sample(
+                picture.path, face.box, bits, kind, source, validation, group=picture.group
+            )
 
 
 def folder_samples(
@@ -240,7 +258,7 @@ def build_store(
     """
     folder.mkdir(parents=True, exist_ok=True)
     records = np.zeros(len(samples), RECORD)
-    hashes = np.zeros(len(samples), np.uint64)
+    hashes, groups = np.zeros(len(samples), np.uint64), list[str]()
     count, offset = 0, 0
     path: Path | None = None
     pixels: Pixels | None = None
@@ -264,10 +282,12 @@ def build_store(
             record["kind"], record["source"], record["face"] = sample.kind, sample.source, box.size
             record["landmarks"], record["landmark_score"] = points, score
             record["validation"], record["name"] = sample.validation, sample.picture.name
+            record["test"], record["own"] = sample.test, sample.own
+            groups.append(sample.group)
             hashes[count] = digest
             offset += square.size
             count += 1
     records = records[:count]
-    records["group"] = near_groups(hashes[:count])
+    records["group"] = join_groups(near_groups(hashes[:count]), groups)
     np.save(folder / "records.npy", records)
     return CropStore.load(folder)

@@ -9,13 +9,17 @@ from maskedge.vision.masks import DEFAULT_PADDING
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides a training run."""
+    """Everything that decides a training run.
+
+    ``smallest`` is the face size, pixels, down to which training shrinks faces.
+    """
 
     backbone: str = "mobilenet_v2"
     alpha: float = 1.0
     size: int = 112
     weights: str | None = None
     padding: float = DEFAULT_PADDING
+    smallest: float = 18.0
     freeze: str | None = "block_2_add"
     batch: int = 32
     head_steps: int = 200

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from convert.backend import compiled_steps, limit_threads
 from convert.classifier.recipe import Recipe
 from maskedge.errors import InputError, UsageError
 
@@ -39,8 +40,14 @@ def partial_loss(smoothing: float) -> Callable[[Any, Any], Any]:
     return loss
 
 
-def train(
-    store: CropStore, folder: Path, recipe: Recipe, *, resume: bool = False
+def train(  # noqa: PLR0913 - two of them for retraining alone
+    store: CropStore,
+    folder: Path,
+    recipe: Recipe,
+    *,
+    resume: bool = False,
+    start: Callable[[CropStore, Any, Recipe], Any] | None = None,
+    mix: Callable[[CropStore, Any, Recipe, int, int], Any] | None = None,
 ) -> list[dict[str, float]]:
     """Train to the end, or until validation has stopped getting better.
 
@@ -49,12 +56,16 @@ def train(
         folder: run folder: ``best.keras``, ``final.keras``, ``history.json``, ``last/``.
         recipe: what to do.
         resume: go on where a killed run of this folder stopped.
+        start: makes the network, compiled, of store, training indices and recipe; None: a new one
+            from the recipe's weights, its head trained.
+        mix: makes the batches, as :class:`convert.classifier.batches.Batches` does, which None is.
 
     Returns:
         Figures of each epoch; the best averaged network is ``best.keras``.
 
     Raises:
         UsageError: the folder has a run and ``resume`` isn't asked, or the other way round.
+        InputError: there are no faces of an exact label to validate on.
     """
     import keras
 
@@ -70,15 +81,17 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1), encoding="utf-8")
     training, validation = split(store, recipe.held_out)
+    if not len(validation):
+        raise InputError("no faces to validate on: give a set with val.json, or more --held-out")
     keeper = Keeper(folder, recipe, Validation(store, validation, recipe))
     keras.utils.set_random_seed(recipe.seed)
     done = keeper.resume() if resume else 0
     model = (
         keeper.resumed(partial_loss(recipe.smoothing))
         if resume
-        else _fresh(store, training, recipe)
+        else (start or _fresh)(store, training, recipe)
     )
-    batches = Batches(store, training, recipe, recipe.steps, done)
+    batches = (mix or Batches)(store, training, recipe, recipe.steps, done)
     model.fit(batches, epochs=recipe.epochs, initial_epoch=done, callbacks=[keeper])
     return keeper.history
 
@@ -97,14 +110,26 @@ def _fresh(store: CropStore, training: Any, recipe: Recipe) -> Any:
     online = recipe.weights in {None, "imagenet"}
     weights = recipe.weights if online else Path(str(recipe.weights))
     model = build(recipe.backbone, alpha=recipe.alpha, size=recipe.size, weights=weights)
-    loss = partial_loss(recipe.smoothing)
     if recipe.head_steps:
         freeze_until(model, "pool")
-        model.compile(keras.optimizers.Adam(recipe.head_rate), loss, jit_compile=False)
+        model.compile(
+            keras.optimizers.Adam(recipe.head_rate),
+            partial_loss(recipe.smoothing),
+            jit_compile=compiled_steps(),
+        )
         model.fit(Batches(store, training, recipe, recipe.head_steps, HEAD_EPOCH))
+    return second_stage(model, recipe)
+
+
+def second_stage(model: Any, recipe: Recipe) -> Any:
+    """A network whose layers above ``recipe.freeze`` train, compiled."""
+    import keras
+
+    from convert.classifier.model import freeze_until
+
     freeze_until(model, recipe.freeze)
     optimizer = keras.optimizers.AdamW(recipe.rate, weight_decay=recipe.decay, clipnorm=5.0)
-    model.compile(optimizer, loss, jit_compile=False)
+    model.compile(optimizer, partial_loss(recipe.smoothing), jit_compile=compiled_steps())
     return model
 
 
@@ -182,6 +207,18 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--alpha", default=Recipe.alpha, show_default=True, help="Width of mobilenet_v2.")
 @click.option("--size", default=Recipe.size, show_default=True, help="Edge of the input, pixels.")
 @click.option(
+    "--padding",
+    default=Recipe.padding,
+    show_default=True,
+    help="Margin around a face, as a share of its longer edge.",
+)
+@click.option(
+    "--smallest",
+    default=Recipe.smallest,
+    show_default=True,
+    help="Pixels down to which training shrinks faces.",
+)
+@click.option(
     "--freeze",
     default=Recipe.freeze,
     show_default=True,
@@ -212,7 +249,6 @@ def command(data: Path, out: Path, **options: Any) -> None:
     """Train the mask classifier: faces are cut out once, then the head and the network trained."""
     import cv2
 
-    from convert.detector.train import limit_threads
     from convert.plots import history_plot
 
     if options["threads"]:

@@ -18,10 +18,11 @@ import numpy as np
 
 from convert.coco import read_coco, read_pixels
 from convert.detector.score import Found, Truth, matched
+from convert.golden import record, show
 from maskedge.camera.frame import ChannelOrder, Frame
 from maskedge.config import DetectorConfig, InferenceConfig
 from maskedge.errors import InputError
-from maskedge.vision.faces import BuiltinDetector, open_detector
+from maskedge.vision.faces import open_detector
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from convert.coco import Picture
+    from maskedge.vision.builtin import BuiltinDetector
 
 OVERLAP = 0.3
 """A box that overlaps a face this much is on it; annotators differ about where a face ends."""
@@ -97,7 +99,7 @@ def command(data: Path, models: Path) -> None:
     every = next(iter(cards.values()))["training"]["settings"]["hold_out"]
     _, pictures = split(read_coco(data / "train.json", data / "train"), every)
     pictures += read_coco(data / "val.json", data / "val")
-    config = DetectorConfig(threshold=LOW, max_faces=MOST)
+    config = DetectorConfig(input=320, threshold=LOW, max_faces=MOST)
     detector = open_detector(config, InferenceConfig(accelerator="cpu", threads=1), models)
     try:
         logits, hits = gather(detector, pictures)  # type: ignore[arg-type]
@@ -113,6 +115,8 @@ def command(data: Path, models: Path) -> None:
             "boxes": len(hits),
         }
         path.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    for path in cards:
+        show(path, record(path.with_suffix(".tflite")))
     score = 1 / (1 + np.exp(-(scale * logits + offset)))
     for threshold in (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9):
         kept = hits[score >= threshold]

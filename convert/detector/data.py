@@ -196,7 +196,7 @@ def _scale(sample: Sample, rng: Generator, side: int) -> float:
     if rng.random() < WHOLE or not len(sample.boxes):
         return max(least, float(whole * np.exp(rng.uniform(np.log(0.6), np.log(1.4)))))
     box = sample.boxes[rng.integers(len(sample.boxes))]
-    wanted = float(np.exp(rng.uniform(np.log(10), np.log(170))))
+    wanted = float(np.exp(rng.uniform(np.log(10), np.log(240))))
     scale: float = wanted / float((box[2:] - box[:2]).max())
     return min(max(scale, least), max(least, 3.0 * max(whole, 1.0)))
 

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
+from convert.backend import need_tensorflow
 from convert.coco import read_coco, read_pixels
 from convert.detector.network import OFFSET_ZERO, SIZE_ZERO, STRIDES
 from maskedge.camera.frame import ChannelOrder, Frame
 from maskedge.errors import InputError, MaskedgeError
 from maskedge.modelfile import SCHEMA, ModelFile
+from maskedge.vision.inputs import SHIPPED
 from maskedge.vision.letterbox import Letterbox
 
 if TYPE_CHECKING:
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
 
 SIDE = 320
 """Rows and columns of the input at which the network is converted and calibrated."""
-SIZES = ((320, 320), (320, 256), (320, 192), (640, 512))
-"""Width and height of the inputs that ship: any shape, 4:3, 16:9, and wide halls."""
 CALIBRATION = 300
 """Training pictures that show the ranges of the activations."""
 TOLERANCE = 0.005
@@ -77,8 +77,9 @@ def representative_pictures(pictures: Sequence[Picture], count: int) -> Iterator
     """Letterboxed training pictures, evenly drawn, as the daemon would see them."""
     box = Letterbox(SIDE, SIDE)
     for picture in pictures[:: max(1, len(pictures) // count)]:
-        box.write(Frame(read_pixels(picture), ChannelOrder.RGB, 0.0))
-        yield box.picture.copy()
+        shown = np.empty((SIDE, SIDE, 3), np.uint8)
+        box.write(Frame(read_pixels(picture), ChannelOrder.RGB, 0.0), shown)
+        yield shown
 
 
 def card(name: str, content: bytes, size: tuple[int, int], **described: Any) -> dict[str, Any]:
@@ -124,11 +125,13 @@ def measure(path: Path, pictures: Sequence[Picture]) -> dict[str, Any]:
     """Score an int8 file through the daemon's own detector."""
     from convert.detector.validate import LOW, MOST, score_detector  # noqa: PLC0415 - loads Keras
     from maskedge.inference import open_interpreter  # noqa: PLC0415
-    from maskedge.vision.faces import BuiltinDetector  # noqa: PLC0415
+    from maskedge.vision.builtin import BuiltinDetector, Source  # noqa: PLC0415
 
     network = open_interpreter(path, "cpu", threads=1)
     side = max(network.input_spec.shape[1:3])
-    detector = BuiltinDetector([network], ModelFile.load(path), threshold=LOW, max_faces=MOST)
+    detector = BuiltinDetector(
+        [Source.of(network)], ModelFile.load(path), threshold=LOW, max_faces=MOST
+    )
     try:
         return score_detector(detector, pictures, side)
     finally:
@@ -183,7 +186,7 @@ def export(run: Path, data: Path, out: Path, *, count: int = CALIBRATION) -> lis
     }
     exact = {name: validate_file(files.mean, pictures) for name, pictures in sets.items()}
     written = []
-    for size in SIZES:
+    for size in SHIPPED:
         shaped = reshape(content, size[1], size[0])
         path = write_model(out, shaped, size, **described)
         metrics = {name: measure(path, pictures) for name, pictures in sets.items()}
@@ -212,6 +215,7 @@ def _gate(exact: dict[str, Any], metrics: dict[str, Any]) -> None:
 @click.option("--count", default=CALIBRATION, show_default=True, help="Pictures to calibrate with.")
 def command(run: Path, data: Path, out: Path, count: int) -> None:
     """Quantise a trained face detector for all input sizes that ship."""
+    need_tensorflow("export")
     for path in export(run, data, out, count=count):
         metrics = json.loads(path.with_suffix(".json").read_text())["metrics"]
         shown = ", ".join(f"{name} AP {figures['ap']}" for name, figures in metrics.items())

@@ -22,7 +22,7 @@ TOP = 10
 REACH = 0.75
 """Strides from a face's middle within which a cell may find it, however small the face is."""
 SCORE_POWER, IOU_POWER = 0.5, 4.0
-BOX_WEIGHT = 2.0
+BOX_WEIGHT = 3.0
 EPSILON = 1e-7
 
 
@@ -64,8 +64,10 @@ class DetectorLoss(keras.losses.Loss):  # type: ignore[misc]  # Keras has no typ
         return (ops.sum(weight * cross) + BOX_WEIGHT * ops.sum(box_loss)) / total
 
     def _decode(self, stored: Any) -> Any:
-        middle = self._centres + (stored[..., :2] - OFFSET_ZERO) * self._strides
-        half = ops.exp(stored[..., 2:] - SIZE_ZERO) * self._strides / 2
+        # An array of numpy's can't be added to a tensor of PyTorch's.
+        centres, strides = (ops.convert_to_tensor(a) for a in (self._centres, self._strides))
+        middle = centres + (stored[..., :2] - OFFSET_ZERO) * strides
+        half = ops.exp(stored[..., 2:] - SIZE_ZERO) * strides / 2
         return ops.concatenate([middle - half, middle + half], axis=-1)
 
     def _assign(self, y_true: Any, scores: Any, boxes: Any) -> tuple[Any, Any, Any]:
@@ -97,9 +99,10 @@ class DetectorLoss(keras.losses.Loss):  # type: ignore[misc]  # Keras has no typ
         """1 where a cell's middle lies in a face or near its middle: (B, M, N)."""
         middle = (faces[..., :2] + faces[..., 2:]) / 2
         half = (faces[..., 2:] - faces[..., :2]) / 2
-        near = REACH * self._strides[:, 0]
+        centres = ops.convert_to_tensor(self._centres)
+        near = ops.convert_to_tensor(REACH * self._strides[:, 0])
         inside = [
-            ops.abs(middle[..., axis : axis + 1] - self._centres[:, axis])
+            ops.abs(middle[..., axis : axis + 1] - centres[:, axis])
             < ops.maximum(half[..., axis : axis + 1], near)
             for axis in (0, 1)
         ]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from convert.backend import compiled_steps, limit_threads
 from convert.coco import read_coco
 from maskedge.errors import UsageError
 
@@ -189,25 +189,9 @@ def _fresh(settings: Settings, steps: int, weights: Path | None, start: Path | N
     model.compile(
         keras.optimizers.AdamW(schedule, weight_decay=settings.decay, global_clipnorm=10.0),
         loss=DetectorLoss(settings.height, settings.width),
-        jit_compile=False,
+        jit_compile=compiled_steps(),
     )
     return model
-
-
-def limit_threads(threads: int) -> None:
-    """Keep the framework to so many threads; must come before it computes anything."""
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
-    import keras  # noqa: PLC0415
-
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf  # noqa: PLC0415
-
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-    elif keras.backend.backend() == "torch":
-        import torch  # noqa: PLC0415
-
-        torch.set_num_threads(threads)
 
 
 @click.command(name="detector")

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from convert.backend import compiled_steps
 from convert.coco import read_pixels
 from convert.detector.network import build_detector
 from convert.detector.score import Found, Truth, score_detections
 from maskedge.camera.frame import ChannelOrder, Frame
 from maskedge.inference.network import TensorSpec
 from maskedge.modelfile import ModelFile
-from maskedge.vision.faces import BuiltinDetector
+from maskedge.vision.builtin import BuiltinDetector, Source
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,18 +42,19 @@ class KerasNetwork:
     backend = "keras"
 
     def __init__(self, network: Any) -> None:
-        # XLA, the default, takes minutes to compile for a CPU and runs slower there.
-        network.compile(jit_compile=False)
+        network.compile(jit_compile=compiled_steps())
         self._network = network
         _, height, width, _ = network.input_shape
         self.input_spec = TensorSpec("picture", (1, height, width, 3), "float32", 0.0, 0)
+        self.picture = np.zeros((height, width, 3), np.uint8)
         self.output_specs = tuple(
             TensorSpec(output.name, (1, *output.shape[1:]), "float32", 0.0, 0)
             for output in network.outputs
         )
 
-    def invoke(self, picture: NDArray[np.uint8]) -> tuple[NDArray[np.generic], ...]:
+    def invoke(self, picture: NDArray[np.uint8] | None = None) -> tuple[NDArray[np.generic], ...]:
         """Run once; see :class:`maskedge.inference.network.Network`."""
+        picture = self.picture if picture is None else picture
         batch = picture[None].astype(np.float32) / np.float32(127.5) - 1
         return tuple(np.asarray(o) for o in self._network.predict_on_batch(batch))
 
@@ -71,7 +73,7 @@ def validate(weights: list[Any], pictures: Sequence[Picture], side: int = 320) -
     network = build_detector(side, side)
     network.set_weights(weights)
     detector = BuiltinDetector(
-        [KerasNetwork(network)],
+        [Source.of(KerasNetwork(network))],
         ModelFile(Path("float"), ""),
         threshold=LOW,
         max_faces=MOST,

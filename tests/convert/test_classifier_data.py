@@ -14,11 +14,11 @@ from convert.classifier.data import (
     coco_samples,
     folder_samples,
     near_groups,
-    picture_hash,
 )
 from convert.classifier.drawn import FaceFrame, draw_mask
 from maskedge.camera.frame import ChannelOrder, Frame
 from maskedge.geometry import Box
+from maskedge.vision.likeness import picture_hash
 from maskedge.vision.masks import square_crop
 
 

@@ -3,18 +3,21 @@ from __future__ import annotations
 import json
 import os
 import stat
-import struct
+import sys
 from pathlib import Path
 
-import flatbuffers
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from click.testing import CliRunner
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from flatbuffer_editor import Editor
+
 from convert.compile import command, compile_network, parse_log, preflight
-from convert.flatbuffer import load
-from convert.preflight import first_on_cpu
 from maskedge.errors import ModelError
+from maskedge.inference.flatbuffer import load
+from maskedge.inference.preflight import first_on_cpu
 from maskedge.modelfile import models_dir
 
 DATA = Path(__file__).parent.parent / "data"
@@ -56,66 +59,9 @@ Operator  """,
 )
 
 
-class Editor:
-    """A tiny network's flatbuffer, changed through the schema's objects."""
-
-    def __init__(self):
-        self.model = schema.ModelT.InitFromPackedBuf((DATA / "tiny_uint8.tflite").read_bytes(), 0)
-        self.graph = self.model.subgraphs[0]
-        for operation in self.graph.operators:
-            operation.inputs = list(operation.inputs)
-
-    def find(self, name):
-        """The first operation of this kind."""
-        code = getattr(schema.BuiltinOperator, name)
-        return next(
-            o
-            for o in self.graph.operators
-            if self.model.operatorCodes[o.opcodeIndex].builtinCode == code
-        )
-
-    def retype(self, operation, name, version=1, custom=None, **options):
-        """Turn an operation into one of another kind."""
-        code = schema.OperatorCodeT()
-        code.builtinCode = getattr(schema.BuiltinOperator, name)
-        code.deprecatedBuiltinCode = min(code.builtinCode, 127)
-        code.version = version
-        code.customCode = custom
-        self.model.operatorCodes.append(code)
-        operation.opcodeIndex = len(self.model.operatorCodes) - 1
-        if options:
-            kind = options.pop("kind")
-            operation.builtinOptions = getattr(schema, f"{kind}T")()
-            operation.builtinOptionsType = getattr(schema.BuiltinOptions, kind)
-            vars(operation.builtinOptions).update(options)
-        return operation
-
-    def tensor(self, index):
-        return self.graph.tensors[index]
-
-    def constant(self, *values):
-        """A new constant int32 tensor's index."""
-        buffer = schema.BufferT()
-        buffer.data = list(struct.pack(f"<{len(values)}i", *values))
-        self.model.buffers.append(buffer)
-        tensor = schema.TensorT()
-        tensor.shape = [len(values)]
-        tensor.type = schema.TensorType.INT32
-        tensor.buffer = len(self.model.buffers) - 1
-        tensor.name = b"parameters"
-        self.graph.tensors.append(tensor)
-        return len(self.graph.tensors) - 1
-
-    def save(self, path):
-        builder = flatbuffers.Builder(1024)
-        builder.Finish(self.model.Pack(builder), b"TFL3")
-        path.write_bytes(bytes(builder.Output()))
-        return path
-
-
 @pytest.fixture
 def edit():
-    return Editor()
+    return Editor(DATA / "tiny_uint8.tflite")
 
 
 def two_graphs(e):

@@ -166,6 +166,42 @@ def test_frames_of_one_clip_stay_together(tmp_path):
     assert all(groups[i] == groups[i % 6] for i in range(24))
 
 
+def test_a_random_split_tears_near_duplicates_apart_and_says_so(tmp_path):
+    folder = tmp_path / "source" / "with_mask"
+    folder.mkdir(parents=True)
+    for number in range(40):
+        quality = [cv2.IMWRITE_JPEG_QUALITY, 95 if number % 2 else 60]
+        cv2.imwrite(str(folder / f"{number:02}.jpg"), smooth(number // 2), quality)
+    torn = {}
+    for how in ("group", "random"):
+        out = tmp_path / how
+        arguments = ["--out", str(out), "--val", "0.3", "--test", "0.3", "--split", how]
+        CliRunner().invoke(command, [str(tmp_path / "source"), *arguments], catch_exceptions=False)
+        assert json.loads((out / "summary.json").read_text())["split"] == how
+        part = {p.name[7:9]: p.parent.name for p in out.glob("*/*.jpg")}
+        torn[how] = sum(part[f"{2 * n:02}"] != part[f"{2 * n + 1:02}"] for n in range(20))
+    assert torn["group"] == 0
+    assert torn["random"] > 4
+
+
+def test_groups_that_the_set_names_are_split_together_and_told_on(coco, tmp_path):
+    file = coco / "people.json"
+    content = json.loads(file.read_text())
+    for image in content["images"]:
+        image["group"] = f"person-{image['id'] % 4}"
+    file.write_text(json.dumps(content))
+    arguments = [str(coco), "--out", str(tmp_path / "out"), "--val", "0.3", "--test", "0.3"]
+    CliRunner().invoke(command, arguments, catch_exceptions=False)
+    parts = {}
+    for name in ("train", "val", "test"):
+        path = tmp_path / "out" / f"{name}.json"
+        for picture in read_coco(path, path.with_suffix("")) if path.exists() else ():
+            parts.setdefault(picture.group, set()).add(name)
+    assert set(parts) == {f"person-{n}" for n in range(4)}
+    assert all(len(part) == 1 for part in parts.values())
+    assert len(set.union(*parts.values())) > 1
+
+
 def test_labels_of_other_sets_are_understood():
     assert standard_label("Mask-Weared Incorrect", {}) == "incorrect_mask"
     assert standard_label("no mask", {}) == "without_mask"

@@ -28,6 +28,7 @@ from maskedge.errors import ModelError, UsageError
 from maskedge.inference import dequantise, open_interpreter
 from maskedge.modelfile import ModelFile
 from maskedge.vision.faces import open_detector
+from maskedge.vision.inputs import SHIPPED
 
 pytestmark = [
     pytest.mark.slow,
@@ -151,9 +152,7 @@ def exported(trained, data, tmp_path_factory):
 
 
 def test_every_size_ships_with_its_card_and_can_be_run(exported):
-    assert [p.stem for p in exported] == [
-        f"face_detector_{s}" for s in ("320x320", "320x256", "320x192", "640x512")
-    ]
+    assert [p.stem for p in exported] == [size.stem for size in SHIPPED]
     for path in exported:
         card = ModelFile.load(path).card
         assert card["task"] == "detector"

@@ -43,9 +43,9 @@ def figures(tmp_path, models):
     return path
 
 
-def run(models, *figures):
+def run(models, *figures, more=()):
     pairs = [a for f in figures for a in ("--figures", f"street={f}")]
-    return CliRunner().invoke(command, ["--models", str(models), *pairs])
+    return CliRunner().invoke(command, ["--models", str(models), *pairs, *map(str, more)])
 
 
 def test_figures_reach_the_card_and_the_json(models, figures):
@@ -65,6 +65,73 @@ def test_a_second_report_changes_nothing(models, figures):
     first = {p.name: p.read_text() for p in models.glob("*.[jm]*")}
     run(models, figures)
     assert first == {p.name: p.read_text() for p in models.glob("*.[jm]*")}
+
+
+def test_what_was_measured_once_is_in_every_later_card(models, figures, tmp_path):
+    content = json.loads(figures.read_text())
+    content["robustness"] = {"dark: -2 EV": slice_figures(30)}
+    shares = {"faces": 9, "called": dict(zip(LABELS, (0.1, 0.2, 0.7), strict=True))}
+    content["crops"] = {"not_covered": shares, "by_tag": {"beard": shares}}
+    content["classifier"]["curve"] = [1, 2, 3]
+    content["reference"] = {}
+    figures.write_text(json.dumps(content))
+    classic = tmp_path / "classic.json"
+    judged = {**slice_figures(782), "accuracy": 0.9912, "loss": 0.0312}
+    classic.write_text(json.dumps({"models": {}, "classifier": judged}))
+    rule = {
+        "rule": "3 attempts, 60 % agreement, score 0.8", "false_per_1000": 12.5,
+        "false_interval": [7.1, 21.9], "found": 0.9512, "found_interval": [0.94, 0.96],
+        "delay_p50": 0.4, "delay_p95": 1.9,
+    }  # fmt: skip
+    decisions = tmp_path / "decisions.json"
+    decisions.write_text(json.dumps(rule) + "\n" + json.dumps({**rule, "rule": "one look"}) + "\n")
+    more = ["--classic", f"by group={classic}", "--decisions", decisions]
+    done = run(models, figures, more=more)
+    assert done.exit_code == 0, (done.output, done.exception)
+    first = (models / "MODEL_CARD.md").read_text()
+    for said in (
+        "| dark: -2 EV | 30 |", "| beard | 9 | 0.100 | 0.200 | 0.700 |",
+        "| by group | 782 | 0.991 | 0.031 |", "12.5 (7.1-21.9)", "0.951 (0.94-0.96)",
+    ):  # fmt: skip
+        assert said in first
+    kept = json.loads((models / "figures" / "street.json").read_text())
+    assert "curve" not in kept["classifier"]
+    assert "reference" not in kept
+    done = run(models)
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert (models / "MODEL_CARD.md").read_text() == first
+    del content["robustness"], content["crops"]  # the next time only the rest is measured
+    content["classifier"]["ece"] = 0.4321
+    figures.write_text(json.dumps(content))
+    run(models, figures)
+    text = (models / "MODEL_CARD.md").read_text()
+    assert "0.432" in text
+    assert "| dark: -2 EV | 30 |" in text
+    assert "| beard | 9 |" in text
+
+
+def test_figures_of_a_network_that_was_replaced_are_left_out(models, figures):
+    content = json.loads(figures.read_text())
+    content["detector"] = {"pictures": 3, "ap": 0.87654}
+    content["chain"] = {"all": {"faces": 3, "found": 0.5, "found_and_right": 0.5}, "by": {}}
+    content["models"]["detector"] = {"file": "face_detector_320x320.tflite", "sha256": "0" * 64}
+    (models / "figures").mkdir()
+    (models / "figures" / "street.json").write_text(json.dumps(content))
+    done = run(models)
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert "street: measured another face_detector_320x320.tflite" in done.output
+    text = (models / "MODEL_CARD.md").read_text()
+    assert "| 20-32 px | 7 |" in text
+    assert "the chain at" not in text
+    assert "`street`, detector" not in text
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"rule": "a"}\n', "[1]\n"])
+def test_what_is_no_decision_curve_is_refused(models, tmp_path, text):
+    file = tmp_path / "decisions.json"
+    file.write_text(text)
+    done = run(models, more=["--decisions", file])
+    assert isinstance(done.exception, InputError)
 
 
 def test_figures_of_another_network_are_refused(models, figures):

@@ -1,0 +1,113 @@
+"""The user's own pictures in retraining: divided, tested for enough, and mixed with others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm import tqdm
+
+from convert.classifier.batches import EXACT, Batches, Mixed, targets
+from convert.classifier.data import FaceFinder, build_store, coco_samples, stable_share
+from maskedge.errors import InputError
+from maskedge.vision.base import LABELS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from convert.classifier.data import CropStore, Sample
+    from convert.classifier.recipe import Recipe
+
+LEAST_TEST = 30
+"""Faces without which a test says nothing."""
+
+
+def samples(folders: Sequence[Path], *, own: bool) -> Iterator[Sample]:
+    """Faces of COCO sets, divided into training, validation and test.
+
+    A set without ``test.json`` gives half of its validation pictures, by group, as a test.
+
+    Raises:
+        InputError: a set has no labels, or nothing to test with.
+    """
+    for folder in folders:
+        files = {part: folder / f"{part}.json" for part in ("train", "val", "test")}
+        if not files["test"].exists() and not files["val"].exists():
+            raise InputError(
+                f"{folder}: has neither test.json nor val.json; split it by "
+                "python -m convert dataset"
+            )
+        for part, file in files.items():
+            if not file.exists():
+                continue
+            for sample in coco_samples(file, folder / part, validation=part == "val"):
+                test = part == "test"
+                if part == "val" and not files["test"].exists():
+                    test = stable_share(sample.group or sample.picture.name) < 0.5
+                yield sample._replace(
+                    own=own,
+                    test=test,
+                    validation=part == "val" and not test,
+                    group=f"{folder}/{sample.group}" if sample.group else "",
+                )
+
+
+def open_store(
+    own: Sequence[Path], others: Sequence[Path], out: Path, landmarks: Path | None
+) -> CropStore:
+    """All faces, cut out.
+
+    Raises:
+        InputError: there are too few test faces, or none of a label.
+    """
+    everything = [*samples(own, own=True), *samples(others, own=False)]
+    counts = dict.fromkeys(LABELS, 0)
+    for sample in everything:
+        if sample.test and sample.kind in EXACT:
+            counts[LABELS[int(targets(np.array([sample.allowed], np.uint8)).argmax())]] += 1
+    if sum(counts.values()) < LEAST_TEST or not all(counts.values()):
+        said = ", ".join(f"{n} {label}" for label, n in counts.items())
+        raise InputError(
+            f"the test pictures hold {said}: at least {LEAST_TEST} faces and some of each label "
+            "are needed, or nothing would notice what is forgotten; add a set by --with"
+        )
+    return build_store(
+        everything,
+        out / "crops",
+        FaceFinder(landmarks) if landmarks else None,
+        progress=lambda items: tqdm(items, desc="faces", unit="face", dynamic_ncols=True),
+    )
+
+
+def faces_to_test(store: CropStore) -> NDArray[np.int64]:
+    """Indices of the test faces whose label is exact."""
+    records = store.records
+    return np.flatnonzero(records["test"] & np.isin(records["kind"], EXACT))
+
+
+def truths(store: CropStore, indices: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Class indices of faces."""
+    return np.asarray(targets(store.records["allowed"][indices]).argmax(1), np.int64)
+
+
+def mixer(share: float) -> Callable[[CropStore, NDArray[np.int64], Recipe, int, int], Any]:
+    """Makes batches of which ``share`` are the user's own pictures, as ``train`` asks for them."""
+
+    def mix(
+        store: CropStore, training: NDArray[np.int64], recipe: Recipe, steps: int, epoch: int
+    ) -> Any:
+        own = store.records["own"][training]
+        number = round(share * recipe.batch)
+        parts = [(training[own], number), (training[~own], recipe.batch - number)]
+        parts = [part for part in parts if len(part[0])]
+        if len(parts) == 1:
+            return Batches(store, training, recipe, steps, epoch)
+        return Mixed(
+            [Batches(store, i, replace(recipe, batch=n), steps, epoch) for i, n in parts if n]
+        )
+
+    return mix

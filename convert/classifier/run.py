@@ -1,0 +1,120 @@
+"""A classifier's training run, opened again: what quantisation and retraining take from it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from maskedge.camera.frame import ChannelOrder
+from maskedge.errors import InputError
+from maskedge.vision.base import LABELS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from convert.classifier.data import CropStore
+    from convert.classifier.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class ClassifierRun:
+    """A training run's folder, opened: its recipe, crops and split."""
+
+    folder: Path
+    recipe: Recipe
+    store: CropStore
+    training: NDArray[np.int64]
+    validation: NDArray[np.int64]
+
+    @classmethod
+    def open(cls, folder: Path) -> ClassifierRun:
+        """Read a folder that ``train --task classifier`` wrote.
+
+        Raises:
+            InputError: it isn't one.
+        """
+        from convert.classifier.batches import split
+        from convert.classifier.data import CropStore
+        from convert.classifier.recipe import Recipe
+
+        try:
+            recipe = Recipe(**json.loads((folder / "recipe.json").read_text(encoding="utf-8")))
+            store = CropStore.load(folder / "crops")
+        except (OSError, ValueError, TypeError) as error:
+            raise InputError(
+                f"{folder}: no classifier's training run (recipe.json and crops/): {error}"
+            ) from error
+        return cls(folder, recipe, store, *split(store, recipe.held_out))
+
+    @property
+    def epochs(self) -> int:
+        """Epochs up to the one whose weights were kept as the best."""
+        history = json.loads((self.folder / "history.json").read_text(encoding="utf-8"))
+        return int(max(history, key=lambda entry: entry["score"])["epoch"])
+
+    def validation_crops(self, face: float | None = None) -> NDArray[np.uint8]:
+        """Validation crops (N, size, size, 3) RGB; with ``face``, faces shrunk to that edge."""
+        from convert.classifier.augment import plain
+        from convert.classifier.keeper import shrunk
+
+        squares = (self.store.square(int(i)) for i in self.validation)
+        recipe = self.recipe
+        return np.stack(
+            [plain(shrunk(s, face) if face else s, recipe.size, recipe.padding) for s in squares]
+        )
+
+    @property
+    def truth(self) -> NDArray[np.int64]:
+        """Class indices of the validation faces."""
+        from convert.classifier.batches import targets
+
+        allowed = self.store.records["allowed"][self.validation]
+        return np.asarray(targets(allowed).argmax(1), np.int64)
+
+
+def representative(run: ClassifierRun, count: int) -> Iterator[NDArray[np.float32]]:
+    """Training crops as training shows them: half as they are, half augmented."""
+    from convert.classifier.augment import plain
+    from convert.classifier.batches import Batches
+
+    recipe, store = run.recipe, run.store
+    steps = max(1, count // 2 // recipe.batch)
+    for crops, _ in (
+        b for b in map(Batches(store, run.training, recipe, steps).__getitem__, range(steps))
+    ):
+        yield from crops
+    rng = np.random.default_rng(recipe.seed)
+    for index in rng.choice(run.training, count - steps * recipe.batch):
+        yield plain(store.square(int(index)), recipe.size, recipe.padding).astype(np.float32)
+
+
+def card_of(
+    run: ClassifierRun, figures: dict[str, Any], calibration: dict[str, Any]
+) -> dict[str, Any]:
+    """The JSON of a classifier, without the digest."""
+    records = run.store.records
+    counted: dict[str, int] = {}
+    for kind in records["kind"][run.training]:
+        counted[str(kind)] = counted.get(str(kind), 0) + 1
+    recipe = run.recipe
+    return {
+        "task": "classifier",
+        "labels": list(LABELS),
+        "network": f"{recipe.backbone} {recipe.alpha:g}/{recipe.size}",
+        "input": {"size": recipe.size, "padding": recipe.padding, "order": ChannelOrder.RGB.value},
+        "output": "logits",
+        "calibration": calibration,
+        "training": {
+            "epochs": run.epochs,
+            "faces": counted,
+            "sources": sorted({str(s) for s in records["source"][run.training]}),
+            "recipe": {k: v for k, v in asdict(recipe).items() if k != "weights"},
+        },
+        "metrics": figures,
+    }

@@ -1,0 +1,246 @@
+"""``python -m convert retrain``: the shipped classifier learns your pictures, if it stays as good.
+
+The float network is made again from the shipped ``.tflite`` (``classifier/dequantise.py``), trained
+on a little with the batches and augmentation that made it, quantised through the same gate, and
+held against the one in use on test pictures that neither was trained on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from convert.backend import limit_threads, need_tensorflow
+from convert.card import table
+from convert.classifier.recipe import Recipe
+from convert.contest import judge
+from convert.metrics import summary
+from maskedge.errors import MaskedgeError, UsageError
+from maskedge.inference.preflight import preflight
+from maskedge.modelfile import ModelFile, models_dir
+from maskedge.models import golden
+from maskedge.vision.masks import SHIPPED
+
+if TYPE_CHECKING:
+    from convert.classifier.data import CropStore
+    from convert.contest import Answers
+
+DEFAULTS = Recipe(
+    freeze="block_5_add", head_steps=0, steps=60, epochs=6, rate=1e-4, warm_up=30, patience=3,
+)  # fmt: skip
+"""Gentle: a low rate for a few hundred steps, the first blocks left as they are."""
+
+
+class RefusedError(MaskedgeError):
+    """The new network is worse than the one in use somewhere that matters."""
+
+
+def recipe_of(champion: ModelFile, **options: Any) -> Recipe:
+    """How to train on from a network: its shape, :data:`DEFAULTS` and the user's wishes.
+
+    What was held out when it was trained stays held out: on that it was never taught.
+    """
+    known = {f.name for f in fields(Recipe)}
+    given = champion.card.get("training", {}).get("recipe", {})
+    first = Recipe(**{k: v for k, v in given.items() if k in known})
+    kept = ("backbone", "alpha", "size", "padding", "held_out")
+    recipe = replace(DEFAULTS, **{k: getattr(first, k) for k in kept}, **options)
+    other_kind = recipe.freeze == DEFAULTS.freeze and recipe.backbone != DEFAULTS.backbone
+    return replace(recipe, freeze=None) if recipe.freeze == "none" or other_kind else recipe
+
+
+def retrain(
+    champion: ModelFile, store: CropStore, folder: Path, recipe: Recipe, *, share: float
+) -> dict[str, Any]:
+    """Train on from a network, and hold the new one against it; go on where a kill stopped it.
+
+    Args:
+        champion: the network in use.
+        store: faces of training, validation and test.
+        folder: of the run; gets ``report.json``, ``report.md`` and, if it is accepted, the
+            ``.tflite`` and JSON under the champion's name.
+        recipe: how to train.
+        share: of the user's own pictures in each batch.
+
+    Returns:
+        The report: :func:`convert.contest.judge`'s, with both networks' figures.
+
+    Raises:
+        RefusedError: it is worse somewhere that matters; the report says where.
+        GateError: its int8 form is too far from its float one.
+    """
+    import keras
+
+    from convert.classifier.champion import fidelity, shift_of, start_from, test_of
+    from convert.classifier.own import mixer
+    from convert.classifier.run import ClassifierRun
+    from convert.classifier.train import second_stage, train
+    from convert.quantize import prove
+
+    copied = fidelity(champion, store, recipe)
+    train(
+        store,
+        folder,
+        recipe,
+        resume=(folder / "last" / "state.json").exists(),
+        start=lambda *_: second_stage(start_from(champion, recipe.seed), recipe),
+        mix=mixer(share),
+    )
+    model = keras.models.load_model(folder / "best.keras", compile=False)
+    draft = folder / "challenger.tflite"
+    try:
+        run = ClassifierRun.open(folder)
+        descent = {"file": champion.path.name, "sha256": champion.sha256}
+        descent["training"] = champion.card.get("training", {})
+        prove(run, model, draft, shift=shift_of(champion), descent=descent)
+        report = judged(test_of(store, champion.path, draft), champion, draft)
+        report["float_copy"] = copied
+        (folder / "report.json").write_text(json.dumps(report, indent=2), encoding="utf-8")
+        (folder / "report.md").write_text(readable(report), encoding="utf-8")
+        if not report["accepted"]:
+            raise RefusedError(
+                f"{champion.path.name} stays: the new network is worse: "
+                f"{'; '.join(report['reasons'])}; see {folder / 'report.md'}"
+            )
+        out = folder / champion.path.name
+        draft.replace(out)
+        draft.with_suffix(".json").replace(out.with_suffix(".json"))
+    finally:
+        draft.unlink(missing_ok=True)
+        draft.with_suffix(".json").unlink(missing_ok=True)
+    return report
+
+
+def judged(test: Answers, champion: ModelFile, challenger: Path) -> dict[str, Any]:
+    """The contest's outcome with both networks' figures, and what else ``install`` will ask."""
+    digest = hashlib.sha256(challenger.read_bytes()).hexdigest()
+    report = judge(test)
+    broken = [f"Edge TPU: {v.message} ({v.layer})" for v in preflight(challenger) if v.fatal]
+    before, after = (golden.ask(ModelFile.load(p))[1] for p in (champion.path, challenger))
+    if before.good and not after.good:
+        broken.append(f"golden pictures: {after.message}")
+    if broken:
+        report |= {"accepted": False, "reasons": [*broken, *report["reasons"]]}
+    return report | {
+        "champion": {"sha256": champion.sha256, **summary(test.truth, test.champion)},
+        "challenger": {"sha256": digest, **summary(test.truth, test.challenger)},
+    }
+
+
+def readable(report: dict[str, Any]) -> str:
+    """The report as Markdown."""
+    said = "Accepted" if report["accepted"] else "Refused"
+    head = ("criterion", "faces", "in use", "new", "better by", "95 % interval", "")
+    rows = [
+        [
+            c["name"], c["faces"], c["champion"], c["challenger"], f"{c['difference']:+.3f}",
+            f"{c['low']:+.3f} to {c['high']:+.3f}", c["verdict"],
+        ]
+        for c in report["criteria"]
+    ]  # fmt: skip
+    won, lost = report["mcnemar"]["challenger_only"], report["mcnemar"]["champion_only"]
+    test = (
+        f"On {report['faces']} test faces of {report['groups']} groups, the new network is right "
+        f"on {won} that the one in use gets wrong, and wrong on {lost} that it gets right "
+        f"(McNemar's exact test: p = {report['mcnemar']['p']:.4f})."
+    )
+    old, new = (report[name]["sha256"][:12] for name in ("champion", "challenger"))
+    reasons = "\n".join(f"- {reason}" for reason in report["reasons"])
+    files = f"In use: `{old}`; new: `{new}`."
+    return "\n\n".join([f"# {said}", reasons, test, table(head, rows), files]) + "\n"
+
+
+FOLDERS = click.Path(path_type=Path, exists=True, file_okay=False)
+FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
+
+
+@click.command()
+@click.option(
+    "--data",
+    required=True,
+    multiple=True,
+    type=FOLDERS,
+    help="Your own COCO set: train.json, train/, val and test; may be repeated.",
+)
+@click.option(
+    "--with",
+    "others",
+    multiple=True,
+    type=FOLDERS,
+    help="Another set to mix in, so that nothing is forgotten; may be repeated.",
+)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
+@click.option("--model", type=FILE, help="The network in use; default: the one shipped.")
+@click.option("--landmarks", type=FILE, help="YuNet's ONNX file: to draw masks on bare faces.")
+@click.option(
+    "--share",
+    default=0.5,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Of your own pictures in each batch.",
+)
+@click.option("--epochs", default=DEFAULTS.epochs, show_default=True, type=click.IntRange(1))
+@click.option(
+    "--steps",
+    default=DEFAULTS.steps,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Batches per epoch.",
+)
+@click.option("--batch", default=DEFAULTS.batch, show_default=True, type=click.IntRange(2))
+@click.option("--rate", default=DEFAULTS.rate, show_default=True, help="Peak learning rate.")
+@click.option(
+    "--freeze",
+    default=DEFAULTS.freeze,
+    show_default=True,
+    help="Last layer that stays as it is; none for no such layer, pool for all but the head.",
+)
+@click.option("--resume", is_flag=True, help="Go on after the last finished epoch.")
+@click.option("--seed", default=DEFAULTS.seed, show_default=True)
+@click.option("--threads", default=0, help="Of the framework; 0: as many as it likes.")
+def command(
+    data: tuple[Path, ...],
+    others: tuple[Path, ...],
+    out: Path,
+    model: Path | None,
+    landmarks: Path | None,
+    share: float,
+    threads: int,
+    resume: bool,
+    **options: Any,
+) -> None:
+    """Train the classifier in use on with your pictures; keep the result only if it is as good.
+
+    The new network is written to OUT only if it is not worse anywhere that matters on test pictures
+    that neither network was trained on: overall, on your own pictures and on the others, per label,
+    in taking a mask worn wrong for a right one, on small faces, in calibration. Else it exits
+    non-zero and says where. OUT/report.md has all figures with their intervals.
+
+    \b
+    Example:
+      python -m convert dataset my-pictures --out data/mine
+      python -m convert retrain --data data/mine --with DATA/detection --out runs/mine
+    """  # noqa: D301 - click reads the \b
+    need_tensorflow("retrain")
+    crops = out / "crops" / "records.npy"
+    if resume != crops.exists():
+        raise UsageError(
+            f"{out}: there is no run to resume"
+            if resume
+            else f"{out}: has a run; give --resume to go on with it, or another --out"
+        )
+    if threads:
+        limit_threads(threads)
+    from convert.classifier.data import CropStore
+    from convert.classifier.own import open_store
+
+    champion = ModelFile.load(model or models_dir() / SHIPPED)
+    recipe = recipe_of(champion, **options)
+    store = CropStore.load(out / "crops") if resume else open_store(data, others, out, landmarks)
+    report = retrain(champion, store, out, recipe, share=share)
+    click.echo(f"{out / champion.path.name}: {report['reasons'][0]}; see {out / 'report.md'}")

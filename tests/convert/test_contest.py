@@ -1,0 +1,149 @@
+import numpy as np
+import pytest
+
+from convert.contest import Answers, Bootstrap, judge, mcnemar
+
+
+def scores(called, confidence=0.9):
+    """Probabilities that call each face so."""
+    rest = np.full((len(called), 3), (1 - confidence) / 2, np.float32)
+    rest[np.arange(len(called)), called] = confidence
+    return rest
+
+
+def contest(champion, challenger, *, truth=None, confidence=(0.9, 0.9), **columns):
+    """A test of as many faces, all labels alike often, every face its own group."""
+    number = len(champion)
+    truth = np.arange(number) % 3 if truth is None else truth
+    old, new = (
+        scores((truth + wrong) % 3, c)
+        for wrong, c in zip((champion, challenger), confidence, strict=True)
+    )
+    given = {
+        "truth": truth,
+        "groups": np.arange(number),
+        "own": np.arange(number) % 2 == 0,
+        "size": np.full(number, 50, np.float32),
+        "champion": old,
+        "challenger": new,
+        "champion_small": old,
+        "challenger_small": new,
+    }
+    return Answers(**{**given, **columns})
+
+
+def wrong(number, faces=300, first=0):
+    """How much each face's call is off: ``number`` of them by one, from ``first`` on."""
+    off = np.zeros(faces, int)
+    off[first : first + number] = 1
+    return off
+
+
+def verdicts(test):
+    return {c["name"]: c["verdict"] for c in judge(test)["criteria"]}
+
+
+@pytest.mark.parametrize(
+    ("lost", "won", "p"), [(1, 9, 0.02148), (0, 6, 0.03125), (5, 5, 1.0), (0, 0, 1.0), (2, 3, 1.0)]
+)
+def test_mcnemar_by_hand(lost, won, p):
+    assert mcnemar(lost, won) == pytest.approx(p, abs=1e-5)
+    assert mcnemar(won, lost) == mcnemar(lost, won)
+
+
+def test_the_same_network_again_is_accepted_and_nowhere_better():
+    report = judge(contest(wrong(15), wrong(15)))
+    assert report["accepted"]
+    assert "nowhere proven better" in report["reasons"][0]
+    assert {c["verdict"] for c in report["criteria"]} == {"as good"}
+    assert report["mcnemar"] == {"champion_only": 0, "challenger_only": 0, "p": 1.0}
+
+
+def test_a_better_network_is_accepted_and_told_so():
+    report = judge(contest(wrong(60), wrong(6)))
+    assert report["accepted"]
+    assert "accuracy" in report["reasons"][0]
+    assert report["mcnemar"]["challenger_only"] == 54
+
+
+def test_a_worse_network_is_refused_and_told_where():
+    report = judge(contest(wrong(6), wrong(60)))
+    assert not report["accepted"]
+    assert any(r.startswith("accuracy: 0.980 became 0.800 on 300 faces") for r in report["reasons"])
+    assert any(r.startswith("McNemar: 54 faces lost, 0 won") for r in report["reasons"])
+
+
+def test_one_face_decides_nothing():
+    assert judge(contest(wrong(0, 30), wrong(1, 30)))["accepted"]
+    assert not judge(contest(wrong(0, 30), wrong(4, 30)))["accepted"]
+
+
+def test_gains_elsewhere_do_not_pay_for_one_label():
+    truth = np.arange(300) % 3
+    off = np.where(truth == 2, np.arange(300) % 30 < 9, 0)
+    old = np.where(truth == 2, 0, np.arange(300) % 10 < 3)
+    test = contest(old.astype(int), off.astype(int), truth=truth)
+    report = judge(test)
+    assert not report["accepted"]
+    assert verdicts(test)["accuracy"] == "better"
+    assert verdicts(test)["recall of incorrect_mask"] == "worse"
+    # (2 + 1) % 3 is with_mask: the worst of all errors has its own line.
+    assert verdicts(test)["incorrect_mask called with_mask"] == "worse"
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_own_pictures_and_the_others_are_judged_apart(own):
+    member = np.arange(300) < 60
+    old, new = wrong(0), wrong(6)
+    old[60:90] = 1  # it gained on all the rest
+    test = contest(old, new, own=member if own else ~member)
+    found = verdicts(test)
+    assert found["accuracy"] == "better"
+    assert found[f"accuracy, {'own' if own else 'other'} pictures"] == "worse"
+
+
+def test_small_faces_and_shrunk_ones_count():
+    size = np.where(np.arange(300) < 60, 25, 60).astype(np.float32)
+    old, new = wrong(0), wrong(6)
+    old[60:90] = 1
+    assert verdicts(contest(old, new, size=size))["accuracy, faces below 32 px"] == "worse"
+    test = contest(wrong(6), wrong(6), challenger_small=scores((np.arange(300) + wrong(40)) % 3))
+    assert verdicts(test)["accuracy, faces shrunk to 28 px"] == "worse"
+    assert not judge(test)["accepted"]
+
+
+def test_a_network_too_sure_of_itself_is_refused():
+    test = contest(wrong(30), wrong(30), confidence=(0.9, 0.999))
+    assert verdicts(test)["calibration error (ECE)"] == "worse"
+    report = judge(test)
+    assert not report["accepted"]
+    assert [r.partition(":")[0] for r in report["reasons"]] == ["calibration error (ECE)"]
+
+
+def test_a_slice_of_few_faces_says_so_and_does_not_decide():
+    size = np.where(np.arange(300) < 8, 25, 60).astype(np.float32)
+    test = contest(wrong(0), wrong(1), size=size)
+    assert verdicts(test)["accuracy, faces below 32 px"] == "too few faces"
+    assert judge(test)["accepted"]
+
+
+def test_faces_of_one_clip_are_one_piece_of_evidence():
+    """Ten frames of each of 30 clips, two clips lost: by faces it would look certain."""
+    groups = np.arange(300) // 10
+    alone, together = (
+        next(c for c in judge(t)["criteria"] if c["name"] == "accuracy")
+        for t in (contest(wrong(0), wrong(20)), contest(wrong(0), wrong(20), groups=groups))
+    )
+    assert together["high"] > alone["high"]
+    assert together["low"] < alone["low"]
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say():
+    rng = np.random.default_rng(0)
+    covered = 0
+    for seed in range(60):
+        old, new = rng.random(200) < 0.9, rng.random(200) < 0.9
+        every = np.ones(200, bool)
+        row = Bootstrap(np.arange(200), seed).share("x", (old, new), every, 0.01)
+        covered += row.low <= 0 <= row.high
+    assert 50 <= covered <= 60

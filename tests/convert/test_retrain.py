@@ -1,0 +1,227 @@
+"""Retraining for real: a small champion, a challenger that wins, one that is refused."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from drawn_people import write_set
+
+pytest.importorskip("tensorflow", reason="training and conversion need the extra 'convert'")
+
+from convert.classifier.batches import Batches, Mixed, split
+from convert.classifier.own import faces_to_test, mixer, open_store
+from convert.classifier.recipe import Recipe
+from maskedge.config import ClassifierConfig, InferenceConfig
+from maskedge.errors import InputError
+from maskedge.modelfile import ModelFile
+from maskedge.vision.masks import open_classifier
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    # Keras on TensorFlow is not yet clean of numpy 2's deprecations.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning:keras"),
+]
+ENVIRONMENT = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
+
+
+def convert(*arguments, check=True):
+    command = [sys.executable, "-m", "convert", *map(str, arguments)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=500, check=False, env=ENVIRONMENT
+    )
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def swap_labels(file):
+    """An annotator who calls noses out masked, and masked bare."""
+    content = json.loads(file.read_text())
+    for face in content["annotations"]:
+        face["category_id"] = {1: 2, 2: 2, 3: 1}[face["category_id"]]
+    file.write_text(json.dumps(content))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    for seed, (name, pictures) in enumerate({"train": 50, "val": 40, "test": 40}.items()):
+        write_set(folder, name, pictures, seed=seed)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def champion(data, tmp_path_factory):
+    """A small network, trained until it is sure of nearly all drawn faces."""
+    folder = tmp_path_factory.mktemp("champion")
+    convert(
+        "train", "--task", "classifier", "--data", data, "--out", folder / "run", "--backbone",
+        "cnn", "--size", 32, "--batch", 24, "--steps", 60, "--head-steps", 2, "--rate", 4e-3,
+        "--epochs", 4, "--held-out", 0, "--threads", 1,
+    )  # fmt: skip
+    convert("quantize", "--run", folder / "run", "--out", folder / "mask_classifier.tflite")
+    return folder / "mask_classifier.tflite"
+
+
+def retrain(champion, data, out, *more, check=True):
+    return convert(
+        "retrain", "--model", champion, "--data", data, "--out", out, "--batch", 24,
+        "--steps", 30, "--epochs", 2, "--rate", 1e-3, "--threads", 1, *more, check=check,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def accepted(champion, data, tmp_path_factory):
+    out = tmp_path_factory.mktemp("accepted") / "run"
+    return retrain(champion, data, out), out
+
+
+def test_a_network_that_is_as_good_is_written_with_its_descent(accepted, champion):
+    done, out = accepted
+    report = json.loads((out / "report.json").read_text())
+    assert report["accepted"]
+    assert report["faces"] == 120
+    assert report["challenger"]["accuracy"] >= report["champion"]["accuracy"] - 0.0125
+    assert report["float_copy"]["logits_apart"] < 0.25
+    assert "worse in none" in done.stdout
+    new = ModelFile.load(out / "mask_classifier.tflite")
+    assert new.sha256 == report["challenger"]["sha256"] != report["champion"]["sha256"]
+    old = ModelFile.load(champion)
+    assert new.card["training"]["started_from"]["sha256"] == old.sha256
+    assert new.card["training"]["started_from"]["training"] == old.card["training"]
+    text = (out / "report.md").read_text()
+    assert text.startswith("# Accepted")
+    assert "| recall of incorrect_mask | 40 |" in text
+    assert not list(out.glob("*challenger*"))
+
+
+def test_the_daemon_runs_what_was_written(accepted):
+    path = accepted[1] / "mask_classifier.tflite"
+    inference = InferenceConfig(accelerator="cpu", threads=1)
+    classifier = open_classifier(ClassifierConfig(model=path), inference, path.parent)
+    assert classifier.size == 32
+    assert classifier.temperature == classifier.model.card["calibration"]["temperature"]
+    classifier.close()
+
+
+def test_a_network_that_learnt_wrong_labels_is_refused(champion, tmp_path):
+    own = tmp_path / "own"
+    write_set(own, "train", 50, seed=7)
+    swap_labels(own / "train.json")
+    write_set(own, "val", 40, seed=8)
+    swap_labels(own / "val.json")
+    write_set(own, "test", 40, seed=9)
+    before = champion.read_bytes()
+    done = retrain(champion, own, tmp_path / "run", check=False)
+    assert done.returncode == 69
+    assert "mask_classifier.tflite stays" in done.stderr
+    assert "Traceback" not in done.stderr
+    report = json.loads((tmp_path / "run" / "report.json").read_text())
+    assert not report["accepted"]
+    assert any("recall of incorrect_mask" in reason for reason in report["reasons"])
+    assert (tmp_path / "run" / "report.md").read_text().startswith("# Refused")
+    assert not list((tmp_path / "run").glob("*.tflite"))
+    assert champion.read_bytes() == before
+
+
+def test_without_a_test_of_every_label_it_does_not_start(tmp_path):
+    own = tmp_path / "own"
+    write_set(own, "train", 2, seed=1)
+    with pytest.raises(InputError, match=r"neither test\.json nor val\.json"):
+        open_store([own], [], tmp_path / "run", None)
+    file = write_set(own, "test", 20, seed=3)
+    content = json.loads(file.read_text())
+    content["annotations"] = [a for a in content["annotations"] if a["category_id"] != 3]
+    file.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"0 incorrect_mask.*--with"):
+        open_store([own], [], tmp_path / "run", None)
+    assert not (tmp_path / "run").exists()
+
+
+def test_parts_do_not_share_what_looks_alike(tmp_path):
+    own, other = tmp_path / "own", tmp_path / "other"
+    write_set(own, "train", 8, seed=1)
+    write_set(own, "test", 12, seed=2)
+    write_set(other, "train", 8, seed=2)  # its pictures are the first eight of the test
+    write_set(other, "val", 20, seed=5)
+    store = open_store([own], [other], tmp_path / "run", None)
+    training, validation = split(store, 0.0)
+    test = faces_to_test(store)
+    names = store.records["name"]
+    assert len(training) == 24
+    assert {str(n)[:5] for n in names[training]} == {"train"}
+    assert store.records["own"][training].all()
+    assert set(store.records["group"][test]).isdisjoint(store.records["group"][training])
+    of_val = np.char.startswith(names, "val")
+    assert 0 < (store.records["test"] & of_val).sum() < of_val.sum()
+    assert set(validation) == set(np.flatnonzero(of_val & ~store.records["test"]))
+
+
+def test_batches_hold_as_much_of_ones_own_as_asked(tmp_path):
+    own, other = tmp_path / "own", tmp_path / "other"
+    write_set(own, "train", 3, seed=1)
+    write_set(own, "test", 12, seed=2)
+    write_set(other, "train", 6, seed=4)
+    write_set(other, "val", 3, seed=5)
+    store = open_store([own], [other], tmp_path / "run", None)
+    training = np.flatnonzero(~store.records["test"] & ~store.records["validation"])
+    recipe = Recipe(size=32, batch=8)
+    batches = mixer(0.25)(store, training, recipe, 4, 0)
+    assert isinstance(batches, Mixed)
+    assert len(batches) == 4
+    crops, allowed = batches[0]
+    assert crops.shape == (8, 32, 32, 3)
+    assert allowed.shape == (8, 3)
+    mine = training[store.records["own"][training]]
+    only = Batches(store, mine, replace(recipe, batch=2), 4, 0)[0]
+    np.testing.assert_array_equal(crops[:2], only[0])
+    before = batches[1][0]
+    batches.on_epoch_end()
+    assert not np.array_equal(batches[1][0], before)
+
+
+def test_a_finished_folder_is_not_overwritten(accepted, champion, data):
+    done = retrain(champion, data, accepted[1], check=False)
+    assert done.returncode == 64
+    assert "--resume" in done.stderr
+    done = retrain(champion, data, accepted[1].parent / "none", "--resume", check=False)
+    assert done.returncode == 64
+    assert "no run to resume" in done.stderr
+
+
+def test_a_killed_run_goes_on(champion, data, accepted, tmp_path):
+    """As if killed in its second epoch: the first is not trained again."""
+    out = tmp_path / "run"
+    shutil.copytree(accepted[1], out)
+    for gone in ("mask_classifier.tflite", "mask_classifier.json", "report.json"):
+        (out / gone).unlink()
+    state = json.loads((out / "last" / "state.json").read_text())
+    state["history"].pop()
+    (out / "last" / "state.json").write_text(json.dumps(state))
+    done = retrain(champion, data, out, "--resume")
+    assert "Epoch 2/2" in done.stdout
+    assert "Epoch 1/2" not in done.stdout
+    history = json.loads((out / "history.json").read_text())
+    assert [e["epoch"] for e in history] == [1, 2]
+    assert history[0] == state["history"][0]
+    assert (out / "mask_classifier.tflite").exists()
+
+
+def test_a_float_copy_is_scored_like_the_network_itself(champion, data, tmp_path):
+    copy = tmp_path / "copy.keras"
+    convert("dequantise", "--model", champion, "--out", copy)
+    figures = []
+    for file in (champion, copy):
+        convert(
+            "evaluate", "--coco", data / "test.json", "--images", data / "test", "--only",
+            "classifier", "--classifier", file, "--json", tmp_path / "figures.json",
+        )  # fmt: skip
+        figures.append(json.loads((tmp_path / "figures.json").read_text())["classifier"])
+    assert abs(figures[0]["accuracy"] - figures[1]["accuracy"]) <= 0.02
+    assert abs(figures[0]["loss"] - figures[1]["loss"]) <= 0.05
+    assert convert("dequantise", "--out", tmp_path / "x.h5", check=False).returncode == 64
