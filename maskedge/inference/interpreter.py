@@ -23,7 +23,7 @@ class InterpreterNetwork:
 
     The picture is written straight into the input tensor and outputs are copied to buffers that
     are made once: a view of the interpreter's own memory that a caller still holds would make
-    the next call fail.
+    the next call fail. A uint8 input is open to the caller, see :attr:`picture`.
     """
 
     def __init__(self, interpreter: Any, backend: str, where: str) -> None:
@@ -37,10 +37,22 @@ class InterpreterNetwork:
         self._outputs = tuple(interpreter.tensor(d["index"]) for d in outputs)
         self._results = tuple(np.zeros(s.shape, s.dtype) for s in self.output_specs)
         self._writer = InputWriter(self.input_spec)
+        self._own: NDArray[np.uint8] | None = None
+        if self.input_spec.dtype != "uint8":  # it must be converted on its way
+            self._own = np.zeros(self.input_spec.shape[1:], np.uint8)
 
-    def invoke(self, picture: NDArray[np.uint8]) -> tuple[NDArray[np.generic], ...]:
+    @property
+    def picture(self) -> NDArray[np.uint8]:
+        """Where the next picture may be written; see the port."""
+        picture: NDArray[np.uint8] = self._input()[0] if self._own is None else self._own
+        return picture
+
+    def invoke(self, picture: NDArray[np.uint8] | None = None) -> tuple[NDArray[np.generic], ...]:
         """Run once; see :class:`maskedge.inference.network.Network`."""
-        self._writer.write(picture, self._input())
+        if picture is None:
+            picture = self._own  # None again: it is in the input already
+        if picture is not None:
+            self._writer.write(picture, self._input())
         self._interpreter.invoke()
         for result, output in zip(self._results, self._outputs, strict=True):
             np.copyto(result, output())
@@ -65,18 +77,44 @@ def load_cpu(path: Path, device: str | None = None, threads: int = 1) -> Interpr
         AcceleratorError: no interpreter works here.
     """
     del device
-    runtime = find_runtime()
+    return from_bytes(read(path), str(path), threads)
+
+
+def read(path: Path) -> bytes:
+    """A file's bytes.
+
+    Raises:
+        ModelError: it can't be read.
+    """
     try:
-        # As bytes, not by path: the runtime would map the file, and a card that fails to read
-        # a page, or an update that truncates the file, would kill the process with SIGBUS.
-        interpreter = runtime.load(path.read_bytes(), threads)
+        return path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path}: can't read the network: {error.strerror}") from error
+
+
+def from_bytes(content: bytes, where: str, threads: int = 1) -> InterpreterNetwork:
+    """Load a network on the CPU.
+
+    Not by path: the runtime would map the file, and a card that fails to read a page, or an update
+    that truncates the file, would kill the process with SIGBUS.
+
+    Args:
+        content: the flatbuffer.
+        where: its file, for messages.
+        threads: CPU threads.
+
+    Raises:
+        ModelError: the runtime refuses it, or it takes no picture.
+        AcceleratorError: no interpreter works here.
+    """
+    runtime = find_runtime()
+    try:
+        interpreter = runtime.load(content, threads)
     except (ValueError, RuntimeError) as error:
         raise ModelError(
-            f"{path}: the interpreter refuses it ({one_line(error)}); install it again"
+            f"{where}: the interpreter refuses it ({one_line(error)}); install it again"
         ) from error
-    return InterpreterNetwork(interpreter, runtime.name, str(path))
+    return InterpreterNetwork(interpreter, runtime.name, where)
 
 
 def one_line(error: BaseException) -> str:

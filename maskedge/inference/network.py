@@ -39,13 +39,23 @@ class Network(Protocol):
     def backend(self) -> str:
         """``litert``, ``tflite_runtime`` or ``edgetpu``."""
 
-    def invoke(self, picture: NDArray[np.uint8]) -> tuple[NDArray[np.generic], ...]:
+    @property
+    def picture(self) -> NDArray[np.uint8]:
+        """Where the next picture may be written: uint8 (height, width, 3), RGB, 0..255.
+
+        With a uint8 network on the CPU it is the interpreter's own input, so that a picture is
+        made where it is needed. Ask anew for every picture, and let go of it before
+        :meth:`invoke`, which fails as long as anybody holds a view of the interpreter's memory.
+        """
+
+    def invoke(self, picture: NDArray[np.uint8] | None = None) -> tuple[NDArray[np.generic], ...]:
         """Run once.
 
         Args:
-            picture: uint8 (height, width, 3) of the input's size, RGB, 0..255. A uint8 network
-                takes it as it is; for int8 and float32 inputs the port converts it by the
-                model's own quantisation parameters (real value = byte value, 0..255).
+            picture: uint8 (height, width, 3) of the input's size, RGB, 0..255; None: what was
+                written into :attr:`picture`. A uint8 network takes it as it is; for int8 and
+                float32 inputs the port converts it by the model's own quantisation parameters
+                (real value = byte value, 0..255).
 
         Returns:
             One array per output, as stored (not dequantised), valid until the next call; see

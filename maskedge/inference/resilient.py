@@ -13,6 +13,8 @@ import time
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
+import numpy as np
+
 from maskedge.errors import AcceleratorError, MaskedgeError
 from maskedge.inference.edgetpu import BACKEND
 from maskedge.inference.process import Slot, WorkerProcess
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from maskedge.inference.edgetpu import Diagnosis
@@ -219,6 +220,8 @@ class ResilientNetwork:
         """
         self.input_spec: TensorSpec = cpu.input_spec
         self.output_specs: tuple[TensorSpec, ...] = cpu.output_specs
+        # Its own, not the CPU's input: whoever answers takes it from here.
+        self.picture: NDArray[np.uint8] = np.zeros(cpu.input_spec.shape[1:], np.uint8)
         self._cpu = cpu
         self._host = host
         self._compiled = compiled
@@ -238,8 +241,9 @@ class ResilientNetwork:
         """One sentence with the cure, or None."""
         return self._host.fault or self._own_fault
 
-    def invoke(self, picture: NDArray[np.uint8]) -> tuple[NDArray[np.generic], ...]:
+    def invoke(self, picture: NDArray[np.uint8] | None = None) -> tuple[NDArray[np.generic], ...]:
         """Run once, on the Edge TPU if it can; never raises AcceleratorError."""
+        picture = self.picture if picture is None else picture
         slot = self._usable()
         if slot is not None:
             try:

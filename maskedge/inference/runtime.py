@@ -96,8 +96,8 @@ def _numpy_version() -> str:
 
 
 @contextmanager
-def quiet_stderr() -> Iterator[None]:
-    """Keep the interpreter's chatter out of stderr, and let everything else through.
+def quiet_stderr(chatter: tuple[bytes, ...] = CHATTER) -> Iterator[None]:
+    """Keep lines that begin so out of stderr, and let everything else through.
 
     The native code writes to file descriptor 2 itself, so the descriptor is turned to memory
     meanwhile; lines that other threads wrote there, and real messages, follow afterwards.
@@ -116,7 +116,7 @@ def quiet_stderr() -> Iterator[None]:
             _flush()
             os.dup2(real, 2)
             held.seek(0)
-            rest = [line for line in held if not line.startswith(CHATTER)]
+            rest = [line for line in held if not line.startswith(chatter)]
             if rest:
                 os.write(real, b"".join(rest))
             os.close(real)

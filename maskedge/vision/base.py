@@ -32,7 +32,20 @@ class Face:
 
 
 class FaceDetector(Protocol):
-    """Finds faces."""
+    """Finds faces.
+
+    Attributes:
+        min_face: the smallest that need be found, pixels of the frame; may be set between frames.
+    """
+
+    min_face: float
+
+    def shrunk(self, frame: Frame) -> Frame:
+        """The frame made small, for who needs no more of it; the frame itself will do as well.
+
+        :meth:`detect` of the same frame then needn't shrink it again. The answer may lie in the
+        network's own memory: let go of it before :meth:`detect`.
+        """
 
     def detect(self, frame: Frame) -> list[Face]:
         """All faces, best score first.

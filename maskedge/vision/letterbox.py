@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from maskedge.camera.frame import ChannelOrder
+from maskedge.vision.shrink import Scratch, shrink
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 PADDING = 127
 """Grey of the unused part: zero after a network's scaling to -1..1."""
-AREA_BELOW = 0.5
-"""Scales below this average all pixels; above, between the four nearest is as good and faster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +36,10 @@ class Placement:
     height: int
     sx: float
     sy: float
+
+    def of(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The part of an input that the frame covers, as a view."""
+        return picture[: self.height, : self.width]
 
     def to_frame(self, boxes: Boxes) -> Boxes:
         """Boxes in pixels of the input as boxes in pixels of the frame."""
@@ -58,7 +61,7 @@ def place(frame: tuple[int, int], size: tuple[int, int]) -> Placement:
 
 
 class Letterbox:
-    """Keeps one input picture and writes each frame into it; nothing of a frame's size is made.
+    """Writes frames into a network's input; nothing of a frame's size is made.
 
     Args:
         height: rows of the input.
@@ -68,23 +71,23 @@ class Letterbox:
 
     def __init__(self, height: int, width: int, order: ChannelOrder = ChannelOrder.RGB) -> None:
         self.height, self.width, self._order = height, width, order
-        self.picture: NDArray[np.uint8] = np.full((height, width, 3), PADDING, np.uint8)
-        self._placement = Placement(width, height, 1.0, 1.0)
+        self._scratch = Scratch()
 
-    def write(self, frame: Frame) -> Placement:
-        """Scale the frame into :attr:`picture`.
+    def write(self, frame: Frame, target: NDArray[np.uint8]) -> Placement:
+        """Scale the frame into the input, in its colour order.
+
+        Args:
+            frame: the picture.
+            target: the input, uint8 (height, width, 3); all of it is written.
 
         Returns:
-            Where it lies; the rest of the picture is grey.
+            Where it lies; the rest of the input is grey.
         """
         placement = place((frame.height, frame.width), (self.height, self.width))
-        if placement != self._placement:
-            self.picture[...] = PADDING
-            self._placement = placement
-        view = self.picture[: placement.height, : placement.width]
-        scale = min(placement.sx, placement.sy)
-        method = cv2.INTER_AREA if scale <= AREA_BELOW else cv2.INTER_LINEAR
-        cv2.resize(frame.pixels, (placement.width, placement.height), view, interpolation=method)
+        view = placement.of(target)
+        shrink(frame.pixels, view, self._scratch, skip_rows=True)
         if frame.order is not self._order:
             cv2.cvtColor(view, cv2.COLOR_BGR2RGB, view)
+        target[placement.height :] = PADDING
+        target[: placement.height, placement.width :] = PADDING
         return placement

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
 
 from maskedge.camera.frame import ChannelOrder
@@ -17,6 +18,7 @@ from maskedge.errors import ModelError
 from maskedge.inference import Network, dequantise, open_interpreter
 from maskedge.modelfile import ModelFile
 from maskedge.vision.base import LABELS
+from maskedge.vision.shrink import Scratch, shrink
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,9 +38,7 @@ DEFAULT_PADDING = 0.2
 def square_crop(
     pixels: NDArray[np.uint8], box: Box, size: int, padding: float = DEFAULT_PADDING
 ) -> NDArray[np.uint8]:
-    """The square that the classifier sees of one face.
-
-    Area averaging when shrinking (no aliasing), bilinear when enlarging: OpenCV's own advice.
+    """The square that the classifier sees of one face, as a new array.
 
     Args:
         pixels: uint8 (height, width, 3), either channel order.
@@ -49,8 +49,19 @@ def square_crop(
     Returns:
         uint8 (size, size, 3), channels as given.
     """
-    import cv2  # noqa: PLC0415 - slow to import
+    square: NDArray[np.uint8] = np.empty((size, size, 3), np.uint8)
+    write_crop(pixels, box, square, padding, Scratch())
+    return square
 
+
+def write_crop(
+    pixels: NDArray[np.uint8],
+    box: Box,
+    target: NDArray[np.uint8],
+    padding: float,
+    scratch: Scratch,
+) -> None:
+    """:func:`square_crop` into an array that is there already, uint8 (size, size, 3)."""
     height, width = pixels.shape[:2]
     side = max(2, round(box.size * (1 + 2 * padding)))
     cx, cy = box.centre
@@ -62,8 +73,7 @@ def square_crop(
     if any(gaps):
         before_y, after_y, before_x, after_x = (min(max(gap, 0), side - 1) for gap in gaps)
         view = cv2.copyMakeBorder(view, before_y, after_y, before_x, after_x, cv2.BORDER_REPLICATE)
-    method = cv2.INTER_AREA if side > size else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(view, (size, size), interpolation=method), np.uint8)
+    shrink(view, target, scratch)
 
 
 def _inside(start: int, length: int, limit: int) -> tuple[int, int]:
@@ -114,6 +124,7 @@ class NetworkMaskClassifier:
                 "by python -m convert"
             )
         self.size = shape[1]
+        self._scratch = Scratch()
         labels = model.labels or LABELS
         if sorted(labels) != sorted(LABELS):
             raise ModelError(
@@ -135,15 +146,8 @@ class NetworkMaskClassifier:
         fault: str | None = getattr(self.network, "fault", None)
         return fault
 
-    def crop(self, frame: Frame, box: Box) -> NDArray[np.uint8]:
-        """What the network is shown of a face: RGB uint8 (size, size, 3)."""
-        square = square_crop(frame.pixels, box, self.size, self.padding)
-        if frame.order is ChannelOrder.BGR:
-            square = np.ascontiguousarray(square[..., ::-1])
-        return square
-
     def logits(self, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Raw scores of one crop, float32 (3,) in the order of LABELS."""
+        """Raw scores of one crop, RGB uint8 (size, size, 3): float32 (3,), in LABELS' order."""
         (stored,) = self.network.invoke(crop)
         return dequantise(stored, self.network.output_specs[0]).reshape(-1)[self._order]
 
@@ -155,8 +159,19 @@ class NetworkMaskClassifier:
         """
         if not boxes:
             return np.zeros((0, len(LABELS)), np.float32)
-        logits = np.stack([self.logits(self.crop(frame, box)) for box in boxes])
-        return softmax(logits, self.temperature)
+        spec = self.network.output_specs[0]
+        stored = np.empty((len(boxes), len(LABELS)), spec.dtype)
+        for row, box in zip(stored, boxes, strict=True):
+            self.show(frame, box)
+            row[:] = self.network.invoke()[0].reshape(-1)
+        return softmax(dequantise(stored, spec)[:, self._order], self.temperature)
+
+    def show(self, frame: Frame, box: Box) -> None:
+        """Scale a face's square straight into the network's input, RGB."""
+        target = self.network.picture
+        write_crop(frame.pixels, box, target, self.padding, self._scratch)
+        if frame.order is ChannelOrder.BGR:
+            cv2.cvtColor(target, cv2.COLOR_BGR2RGB, target)
 
     def close(self) -> None:
         """Free the network; never raises."""

@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from maskedge.camera.frame import ChannelOrder
+from maskedge.vision.shrink import Scratch, shrink
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from maskedge.config import MotionConfig
 
 GRID_WIDTH = 80
-MEAN_ROWS = 240
-"""Rows of the frame that are read, about: four or more for each row of cells."""
+MEAN_ROWS = 180
+"""Rows of the frame that are read, at least: four for each row of cells of a 16:9 frame."""
 BACKGROUND_SECONDS = 5.0
 """Time constant of a cell's average: light that changes by less than pixel_delta in it is none."""
 CHANGED_SECONDS = 25.0
@@ -54,6 +55,7 @@ class MotionGate:
         self._open_until = -math.inf
         self._looked = -math.inf
         self._last = math.inf
+        self._scratch = Scratch()
 
     def moved(self, frame: Frame, now: float) -> bool:
         """Whether to look for faces in this frame.
@@ -90,7 +92,8 @@ class MotionGate:
         cv2.absdiff(grey, self._previous, dst=self._previous)
         np.maximum(self._difference, self._previous, out=self._difference)
         np.multiply(self._unrest, UNREST_FACTOR, out=self._tolerance)
-        np.clip(self._tolerance, *self._limits, out=self._tolerance)
+        np.maximum(self._tolerance, self._limits[0], out=self._tolerance)
+        np.minimum(self._tolerance, self._limits[1], out=self._tolerance)
         np.greater(self._difference, self._tolerance, out=self._mask)
         # Limited, so that a person who passes leaves the tolerance as it was.
         np.minimum(self._difference, self._limits[1], out=self._difference)
@@ -109,10 +112,10 @@ class MotionGate:
     def _learn(self, grey: NDArray[np.float32], elapsed: float) -> None:
         """Let the background follow, slowly where somebody stands before it."""
         alpha = 1 - math.exp(-elapsed / CHANGED_SECONDS)
-        cv2.accumulateWeighted(grey, self._background, alpha, mask=self._mask.view(np.uint8))
+        cv2.accumulateWeighted(grey, self._background, alpha, mask=self._mask8)
         np.logical_not(self._mask, out=self._mask)
         alpha = 1 - math.exp(-elapsed / BACKGROUND_SECONDS)
-        cv2.accumulateWeighted(grey, self._background, alpha, mask=self._mask.view(np.uint8))
+        cv2.accumulateWeighted(grey, self._background, alpha, mask=self._mask8)
 
     def _begin(self, frame: Frame, now: float) -> None:
         """Make all arrays for this size of frame; later frames only fill them."""
@@ -124,24 +127,27 @@ class MotionGate:
         size = (height, width)
         delta = float(self._config.pixel_delta)
         self._limits = (delta, TOLERANCE_LIMIT * delta)
-        self._small: NDArray[np.uint8] = np.empty((*size, 3), np.uint8)
-        self._grey8: NDArray[np.uint8] = np.empty(size, np.uint8)
+        self._rows: NDArray[np.uint8] = np.empty(_rows(frame).shape[:2], np.uint8)
+        self._cells: NDArray[np.uint8] = np.empty(size, np.uint8)
         self._grey: NDArray[np.float32] = np.empty(size, np.float32)
         self._difference = np.empty(size, np.float32)
         self._unrest = np.zeros(size, np.float32)
         self._tolerance = np.empty(size, np.float32)
         self._mask = np.empty(size, np.bool_)
+        self._mask8 = self._mask.view(np.uint8)  # the same bytes, as OpenCV takes them
         self._previous = self._shrink(frame).copy()
         self._background = self._previous.copy()
         self.share = 1.0
 
     def _shrink(self, frame: Frame) -> NDArray[np.float32]:
         """The frame's cells as grey levels, in an array that the next call fills again."""
-        height, width = self._grey.shape
-        # Every n-th row is enough for a mean, and a quarter of the time.
-        rows = frame.pixels[:: max(1, frame.height // MEAN_ROWS)]
-        cv2.resize(rows, (width, height), dst=self._small, interpolation=cv2.INTER_AREA)
         code = cv2.COLOR_RGB2GRAY if frame.order is ChannelOrder.RGB else cv2.COLOR_BGR2GRAY
-        cv2.cvtColor(self._small, code, dst=self._grey8)
-        np.copyto(self._grey, self._grey8)
+        cv2.cvtColor(_rows(frame), code, dst=self._rows)
+        shrink(self._rows, self._cells, self._scratch)
+        np.copyto(self._grey, self._cells)
         return self._grey
+
+
+def _rows(frame: Frame) -> NDArray[np.uint8]:
+    """Every n-th row: enough for a mean, and a part of the time."""
+    return frame.pixels[:: max(1, frame.height // MEAN_ROWS)]

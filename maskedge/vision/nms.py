@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from maskedge.geometry import iou_matrix
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -16,6 +14,8 @@ if TYPE_CHECKING:
 
 def suppress(boxes: Boxes, scores: NDArray[np.float32], iou: float, most: int) -> NDArray[np.intp]:
     """Greedy non-maximum suppression.
+
+    All pairs are compared at once; only the choice among them goes box by box.
 
     Args:
         boxes: float32 (N, 4).
@@ -27,9 +27,32 @@ def suppress(boxes: Boxes, scores: NDArray[np.float32], iou: float, most: int) -
         Indices of the kept boxes, best score first; of equal scores the earlier.
     """
     order = np.argsort(-scores, kind="stable")
+    apart = _apart(boxes[order], iou)
+    alive = np.ones(len(order), np.bool_)
     kept: list[int] = []
-    while len(order) and len(kept) < most:
-        best, order = order[0], order[1:]
-        kept.append(int(best))
-        order = order[iou_matrix(boxes[best : best + 1], boxes[order])[0] <= iou]
-    return np.array(kept, np.intp)
+    for rank in range(len(order)):
+        if len(kept) == most:
+            break
+        if alive[rank]:
+            kept.append(rank)
+            alive &= apart[rank]
+    return order[kept]
+
+
+def _apart(boxes: Boxes, iou: float) -> NDArray[np.bool_]:
+    """Which pairs have an intersection over union of ``iou`` at most: bool (N, N)."""
+    x1, y1, x2, y2 = np.ascontiguousarray(boxes.T)
+    area = np.maximum(x2 - x1, 0) * np.maximum(y2 - y1, 0)
+    shared = np.minimum.outer(x2, x2)
+    shared -= np.maximum.outer(x1, x1)
+    np.maximum(shared, 0, out=shared)
+    height = np.minimum.outer(y2, y2)
+    height -= np.maximum.outer(y1, y1)
+    np.maximum(height, 0, out=height)
+    shared *= height
+    # shared / (area + area' - shared) <= iou, without a division by nothing
+    union = np.add.outer(area, area)
+    union -= shared
+    union *= np.float32(iou)
+    result: NDArray[np.bool_] = shared <= union
+    return result

@@ -37,6 +37,8 @@ class SsdDetector:
     """
 
     backend = "opencv"
+    min_face = 0.0
+    """Of no effect: this network sees 300x300 of any frame."""
 
     def __init__(self, config: DetectorConfig) -> None:
         if config.model is None:
@@ -56,6 +58,10 @@ class SsdDetector:
             self._net = cv2.dnn.readNetFromTensorflow(str(config.model), str(graphs[0]))
         except cv2.error as error:
             raise ModelError(f"{config.model}: OpenCV can't read it: {error.err}") from error
+
+    def shrunk(self, frame: Frame) -> Frame:
+        """The frame as it is; see :class:`maskedge.vision.base.FaceDetector`."""
+        return frame
 
     def detect(self, frame: Frame) -> list[Face]:
         """All faces, best score first; see :class:`maskedge.vision.base.FaceDetector`."""

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+import cv2
+
 from maskedge.events import Models
-from maskedge.modelfile import models_dir
-from maskedge.vision.faces import OpenDetector, open_detector
+from maskedge.models.store import Folders, Store
+from maskedge.vision.faces import OpenDetector, View, open_detector
 from maskedge.vision.masks import NetworkMaskClassifier, open_classifier
 from maskedge.vision.motion import MotionGate
 from maskedge.vision.quality import SceneQuality, assess
+from maskedge.vision.shrink import Scratch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from maskedge.camera.frame import Frame
     from maskedge.config import Config, MotionConfig
     from maskedge.geometry import Box
+    from maskedge.modelfile import ModelFile
     from maskedge.vision.quality import FaceQuality
 
 
@@ -26,10 +31,12 @@ class Vision:
     """What looks at one camera's frames.
 
     Attributes:
+        folders: where its networks lie, but for those that the configuration names.
         gate: None when ``motion.enabled`` is false.
         scene: what is wrong with the picture as a whole, see :class:`SceneQuality`.
     """
 
+    folders: Folders
     detector: OpenDetector
     classifier: NetworkMaskClassifier
     gate: MotionGate | None
@@ -40,25 +47,41 @@ class Vision:
         self._scene_quality = SceneQuality()
 
     @classmethod
-    def open(cls, config: Config) -> Vision:
+    def open(cls, config: Config, folders: Folders | None = None) -> Vision:
         """Load the networks.
+
+        Args:
+            config: what is asked for.
+            folders: where networks lie that it doesn't name; None: those in force.
 
         Raises:
             ModelError: a file is missing, damaged or of the wrong shape.
             AcceleratorError: no interpreter can run them.
         """
-        models = models_dir()
-        detector = open_detector(config.detector, config.inference, models)
+        folders = folders or Store().folders()
+        # OpenCV's own networks run in its threads; resizing is too short for them: of two, one
+        # spins for most of the time.
+        builtin = config.detector.kind == "builtin"
+        cv2.setNumThreads(1 if builtin else config.inference.threads)
+        view = View.of(config)
+        detector = open_detector(config.detector, config.inference, folders.detector, view)
         try:
-            classifier = open_classifier(config.classifier, config.inference, models)
+            classifier = open_classifier(config.classifier, config.inference, folders.classifier)
         except BaseException:
             detector.close()
             raise
-        return cls(detector, classifier, _gate(config.motion), assess)
+        measure = partial(assess, scratch=Scratch())
+        return cls(folders, detector, classifier, _gate(config.motion), measure)
 
     def new_gate(self, config: MotionConfig) -> None:
         """Start the motion gate anew with other settings."""
         self.gate = _gate(config)
+
+    def inherit(self, predecessor: Vision) -> None:
+        """Take over what was learnt of the scene, so that other networks begin no new watch."""
+        self.gate = predecessor.gate
+        self.scene = predecessor.scene
+        self._scene_quality = predecessor._scene_quality
 
     def watch_scene(self, frame: Frame, now: float) -> None:
         """Note a frame for :attr:`scene`."""
@@ -68,6 +91,11 @@ class Vision:
     def models(self) -> Models:
         """What events name: the networks' fingerprints."""
         return Models(self.detector.model.fingerprint, self.classifier.model.fingerprint)
+
+    @property
+    def files(self) -> tuple[ModelFile, ...]:
+        """The networks' files, detector first."""
+        return self.detector.model, self.classifier.model
 
     @property
     def backends(self) -> dict[str, str]:

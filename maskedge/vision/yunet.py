@@ -11,6 +11,7 @@ from maskedge.errors import ModelError
 from maskedge.geometry import Box
 from maskedge.modelfile import ModelFile
 from maskedge.vision.base import Face
+from maskedge.vision.inputs import SIDES, side_for
 
 if TYPE_CHECKING:
     from maskedge.camera.frame import Frame
@@ -26,6 +27,7 @@ class YunetDetector:
 
     Args:
         config: with ``model``, the ``.onnx`` file.
+        min_face: smallest face that is to be found, pixels of the frame.
 
     Raises:
         ModelError: no file is given, or it isn't YuNet.
@@ -33,16 +35,18 @@ class YunetDetector:
 
     backend = "opencv"
 
-    def __init__(self, config: DetectorConfig) -> None:
+    def __init__(self, config: DetectorConfig, min_face: int) -> None:
         if config.model is None:
             raise ModelError(f"detector.model: kind yunet needs its .onnx file; get it at {URL}")
         self.model = ModelFile.load(config.model)
-        self._side, self._most = config.input, config.max_faces
+        self._sides = SIDES if config.input == "auto" else (config.input,)
+        self.min_face: float = min_face
+        self._most = config.max_faces
         try:
             self._yunet = cv2.FaceDetectorYN.create(
                 str(config.model),
                 "",
-                (config.input, config.input),
+                (SIDES[0], SIDES[0]),  # set anew for each frame
                 config.threshold,
                 config.nms_iou,
                 CANDIDATES,
@@ -52,9 +56,14 @@ class YunetDetector:
                 f"{config.model}: OpenCV can't read it as YuNet: {error.err}"
             ) from error
 
+    def shrunk(self, frame: Frame) -> Frame:
+        """The frame as it is; see :class:`maskedge.vision.base.FaceDetector`."""
+        return frame
+
     def detect(self, frame: Frame) -> list[Face]:
         """All faces, best score first; see :class:`maskedge.vision.base.FaceDetector`."""
-        scale = self._side / max(frame.width, frame.height)
+        side = side_for((frame.height, frame.width), self.min_face, self._sides)
+        scale = side / max(frame.width, frame.height)
         size = (max(1, round(frame.width * scale)), max(1, round(frame.height * scale)))
         picture = cv2.resize(frame.pixels, size, interpolation=cv2.INTER_AREA)
         if frame.order is ChannelOrder.RGB:

@@ -67,6 +67,32 @@ def test_outputs_held_past_the_next_call_do_no_harm(tiny, picture):
     assert all(np.array_equal(a, b) for a, b in zip(kept, network.invoke(picture), strict=True))
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "float32"])
+def test_a_picture_may_be_written_where_the_network_takes_it(tiny, picture, dtype):
+    network = open_interpreter(tiny(dtype))
+    expected = [o.copy() for o in network.invoke(picture)]
+    network.invoke(255 - picture)
+
+    assert network.picture.shape == picture.shape
+    network.picture[...] = picture
+    assert all(np.array_equal(a, b) for a, b in zip(expected, network.invoke(), strict=True))
+
+
+def test_what_is_written_there_is_the_interpreters_own_input(tiny):
+    network = open_interpreter(tiny())
+
+    assert np.shares_memory(network.picture, network._input())
+
+
+def test_who_holds_the_input_is_told_instead_of_corrupting_it(tiny):
+    network = open_interpreter(tiny())
+    held = network.picture
+    with pytest.raises(RuntimeError, match="reference to internal data"):
+        network.invoke()
+    del held
+    assert network.invoke()
+
+
 def test_threads_give_the_same_outputs(tiny, picture):
     one, two = (open_interpreter(tiny(), threads=n) for n in (1, 2))
 

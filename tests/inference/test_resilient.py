@@ -115,6 +115,20 @@ def test_every_failure_is_answered_by_the_cpu_and_healed_later(
     assert net.backend == "edgetpu"
 
 
+def test_a_picture_written_in_place_reaches_whoever_answers(network, tpu, tiny, picture):
+    expected = [o.copy() for o in open_interpreter(tiny()).invoke(picture)]
+    net = network()
+    net.picture[...] = picture
+    assert same(net.invoke(), expected)
+    assert net.backend == "edgetpu"
+    tpu.fail(Fault.ABORT)
+    net.picture[...] = picture
+    assert same(net.invoke(), expected)  # the frame in which it fails
+    net.picture[...] = picture
+    assert same(net.invoke(), expected)
+    assert net.backend != "edgetpu"
+
+
 def test_who_only_asks_what_runs_it_brings_the_device_back(network, tpu, clock, picture):
     # The detector leaves this network aside while the device is lost: it has smaller ones then.
     net = network()

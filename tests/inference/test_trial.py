@@ -2,9 +2,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
+import signal
 import time
+from contextlib import closing
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from maskedge.errors import AcceleratorError, ModelError
@@ -75,6 +80,35 @@ def test_a_network_that_never_finishes_is_refused_in_time(tiny):
 def test_a_network_that_wants_all_memory_is_refused(tiny):
     with pytest.raises(AcceleratorError, match="MemoryError"):
         trial.require_loadable(ModelFile.load(tiny()), "runners:hungry", timeout=60)
+
+
+def test_what_is_tried_has_no_rights_of_root(tiny):
+    path = tiny()
+    path.chmod(0o600)
+    network = trial.TrialNetwork(path)
+    status = Path(f"/proc/{network._process.pid}/status").read_text()
+    network.close()
+    owners = {line.split()[0]: line.split()[1:] for line in status.splitlines() if "id:" in line}
+    expected = str(trial.NOBODY if os.geteuid() == 0 else os.geteuid())
+    assert owners["Uid:"] == [expected] * 4
+    if os.geteuid() == 0:
+        assert owners["Gid:"] == [expected] * 4
+        assert "Groups:\t \n" in status
+
+
+def test_a_network_on_trial_answers_like_any_other(tiny, picture):
+    with closing(open_interpreter(tiny())) as here, closing(trial.TrialNetwork(tiny())) as there:
+        assert (there.input_spec, there.output_specs) == (here.input_spec, here.output_specs)
+        for a, b in zip(here.invoke(picture), there.invoke(picture), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_a_crash_while_it_runs_is_an_error_of_the_file(tiny, picture):
+    network = trial.TrialNetwork(tiny())
+    os.kill(network._process.pid, signal.SIGSEGV)
+    with pytest.raises(ModelError, match="crashes the interpreter: its process died of SIGSEGV"):
+        network.invoke(picture)
+    network.close()
 
 
 def test_a_network_is_tried_once(tiny, monkeypatch):

@@ -1,0 +1,89 @@
+"""A still scene before the real networks: hardly looked at, and nobody in it is ever missed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from maskedge.camera.frame import ChannelOrder, Frame
+from maskedge.config import Config
+from maskedge.pipeline import Pipeline
+from maskedge.scene import Visit, Wearing, draw, hall
+from maskedge.vision.system import Vision
+
+FPS = 10
+VISIT = Visit(Wearing.BARE, face=110)
+ENTERING, STANDING = 0.25, 0.5
+"""Progress of the visit: the first part of the body in view, and in the middle of the picture."""
+
+
+class Watch:
+    """The daemon's vision and pipeline over drawn pictures with a sensor's noise."""
+
+    def __init__(self, size):
+        self.config = Config.model_validate({"inference": {"accelerator": "cpu", "threads": 1}})
+        self.vision = Vision.open(self.config)
+        self.pipeline = Pipeline(
+            self.vision.detector,
+            self.vision.classifier,
+            self.vision.assess,
+            self.vision.gate,
+            self.config,
+        )
+        self.empty = hall(*size)
+        rng = np.random.default_rng(0)
+        self.noise = [rng.normal(0, 3, self.empty.shape).astype(np.int16) for _ in range(3)]
+        self.number = 0
+
+    def show(self, picture):
+        self.number += 1
+        noisy = picture + self.noise[self.number % len(self.noise)]
+        pixels = np.clip(noisy, 0, 255).astype(np.uint8)
+        now = self.number / FPS
+        return self.pipeline.process(Frame(pixels, ChannelOrder.RGB, now, self.number), now)
+
+    def stay(self, picture, seconds):
+        return [self.show(picture) for _ in range(round(seconds * FPS))]
+
+
+@pytest.fixture(params=[(640, 480), (1280, 720)], ids=["gate on the input", "gate on the frame"])
+def watch(request):
+    watched = Watch(request.param)
+    yield watched
+    watched.vision.close()
+
+
+def looks(results):
+    return sum(result.looked for result in results)
+
+
+def test_an_empty_hall_is_looked_at_once_in_refresh_seconds(watch):
+    watch.stay(watch.empty, 3)
+    results = watch.stay(watch.empty, 10)
+    assert looks(results) == pytest.approx(10 / watch.config.motion.refresh, abs=1)
+    assert not any(result.faces for result in results)
+
+
+def test_who_comes_is_seen_in_the_first_frame_that_shows_them(watch):
+    watch.stay(watch.empty, 5.5)
+    assert not watch.show(watch.empty).looked
+    first = watch.show(draw(watch.empty, VISIT, STANDING))
+    assert first.looked
+    assert len(first.faces) == 1
+
+
+def test_who_walks_in_is_looked_at_from_the_first_part_in_view(watch):
+    watch.stay(watch.empty, 5.5)
+    walk = [watch.show(draw(watch.empty, VISIT, at)) for at in np.linspace(ENTERING, 0.6, 12)]
+    assert looks(walk) == len(walk)
+    assert walk[-1].faces
+
+
+def test_who_stood_still_before_the_start_and_was_missed_at_first_is_found(watch, monkeypatch):
+    somebody = draw(watch.empty, VISIT, STANDING)
+    with monkeypatch.context() as patch:
+        patch.setattr(watch.vision.detector, "detect", lambda _frame: [])
+        assert looks(watch.stay(somebody, 6)) < 0.6 * 6 * FPS  # a still scene by now
+    found = next(number for number, result in enumerate(watch.stay(somebody, 5), 1) if result.faces)
+    assert found / FPS <= watch.config.motion.refresh + 1 / FPS
+    assert looks(watch.stay(somebody, 3)) == 3 * FPS  # and is watched from then on
