@@ -34,6 +34,7 @@ from maskedge.errors import EndOfStream
 from maskedge.health.monitor import Monitor, Parts
 from maskedge.pipeline import Pipeline
 from maskedge.scene import SceneCamera
+from maskedge.signals.local import SignalsStatus
 from maskedge.vision.system import Vision
 from maskedge.web.page import StatusPage
 
@@ -108,6 +109,7 @@ class Unit:
             accelerator_fault=None,
             scene=frozenset(),
             config_error=None,
+            signals=SignalsStatus(),
         )
 
     def step(self, frame: Frame, now: float) -> tuple[float, float]:

@@ -1,0 +1,86 @@
+"""docs/fleet.md: the bridge and the counting program, with repetitions and a restart."""
+
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import paho.mqtt.client as mqtt
+import pytest
+from mosquitto import PATIENCE, Mosquitto, wait_for
+
+EXAMPLES = Path(__file__).parents[2] / "docs/examples"
+
+
+@pytest.fixture
+def centre(tmp_path):
+    folder = tmp_path / "centre"
+    folder.mkdir()
+    broker = Mosquitto(folder).start()
+    yield broker
+    broker.kill()
+
+
+@pytest.fixture
+def site(mosquitto, centre):
+    """A broker bridged as the example says, but on this machine and without TLS."""
+    broker = mosquitto()
+    lines = (EXAMPLES / "bridge.conf").read_text().splitlines()
+    kept = [
+        line.replace("central.example.org:8883", f"127.0.0.1:{centre.port}")
+        for line in lines
+        if line and not line.startswith(("#", "bridge_cafile", "bridge_certfile", "bridge_keyfile"))
+        and line != "persistence true"
+    ]  # fmt: skip
+    broker.configure(*kept)
+    broker.start()
+    return broker
+
+
+@pytest.fixture
+def count(centre, tmp_path):
+    database = tmp_path / "violations.db"
+    running = []
+
+    def start(*options):
+        words = [sys.executable, EXAMPLES / "count_violations.py", "127.0.0.1", str(centre.port)]
+        running.append(subprocess.Popen([*words, "--database", database, *options]))
+        wait_for(lambda: centre.log().count("count-") >= 2 * len(running), "the subscription")
+        return running[-1]
+
+    def counted():
+        with sqlite3.connect(database) as connection:
+            rows = connection.execute("SELECT event_id FROM events").fetchall()
+        connection.close()
+        return sorted(row[0] for row in rows)
+
+    start.result = counted
+    yield start
+    for process in running:
+        process.terminate()
+        process.wait(PATIENCE)
+
+
+def test_every_violation_is_counted_once(site, centre, count, publish, outbox, make):
+    counting = count()
+    publish(site.client())
+    events = make(40)
+    outbox.put(*events[:20])
+    wait_for(lambda: len(count.result()) == 20, "the first half")
+    counting.kill()  # in the middle of its work
+    counting.wait()
+    outbox.put(*events[20:])
+    wait_for(lambda: outbox.status().pending == 0, "the unit's outbox empty")
+    again = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)  # a bridge or a unit that repeats
+    again.connect("127.0.0.1", centre.port)
+    again.loop_start()
+    for event in events[15:25]:
+        said = again.publish("maskedge/door/violation", event.to_json(), qos=1)
+        said.wait_for_publish(PATIENCE)
+    again.publish("maskedge/door/violation", b"no JSON", qos=1).wait_for_publish(PATIENCE)
+    again.disconnect()
+    again.loop_stop()
+    assert len(count.result()) < 40
+    count()
+    wait_for(lambda: len(count.result()) == 40, "all events")
+    assert count.result() == sorted(event.event_id for event in events)
