@@ -140,6 +140,35 @@ class Mosquitto:
         return MqttConfig(host="127.0.0.1", port=self.port, **settings)
 
 
+class Eavesdropper:
+    """Everything published at a broker, to the byte, by mosquitto's own subscriber."""
+
+    def __init__(self, broker: Mosquitto, folder: Path):
+        self._file = folder / "eavesdropped"
+        port = str(broker.port)
+        with self._file.open("w") as out:
+            self._process = subprocess.Popen(
+                ["mosquitto_sub", "-p", port, "-q", "1", "-t", "#", "-F", "%r %q %t %x"],
+                stdout=out,
+            )
+        wait_for(lambda: "SUBACK" in broker.log(), "the eavesdropper")
+
+    def rows(self) -> list[tuple[bool, int, str, bytes]]:
+        """(retained, QoS, topic, payload) of each message so far."""
+        lines = self._file.read_text().splitlines(keepends=True)
+        fields = [line.rstrip("\n").split(" ") for line in lines if line.endswith("\n")]
+        return [(row[0] == "1", int(row[1]), row[2], bytes.fromhex(row[3])) for row in fields]
+
+    def stop(self) -> dict[str, list[bytes]]:
+        """The payloads by topic."""
+        self._process.terminate()
+        self._process.wait()
+        heard: dict[str, list[bytes]] = {}
+        for _, _, topic, payload in self.rows():
+            heard.setdefault(topic, []).append(payload)
+        return heard
+
+
 class Relay:
     """A wire between a client and the broker that can be cut, closed and slowed down."""
 

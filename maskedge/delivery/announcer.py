@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from maskedge.config import Config
-    from maskedge.delivery.connection import Connection, Incoming
+    from maskedge.delivery.connection import Ack, Connection, Incoming
     from maskedge.delivery.session import Session
 
 log = logging.getLogger(__name__)
@@ -107,20 +107,21 @@ class Announcer:
         self._losses = 0
         self._quiet = False
 
+    def answered(self, ack: Ack) -> None:
+        """The broker has taken an announcement, or refuses it."""
+        self._settle(self._under_way.pop(ack.mid, None), ack.code, ack.reason)
+
     def turn(self, connection: Connection, session: Session) -> None:
         """Announce when no event is under way; see :class:`~maskedge.delivery.mqtt.Guest`."""
         while connection.messages:
             self._born |= self._is_birth(connection.messages.popleft())
-        while session.others:
-            ack = session.others.popleft()
-            self._settle(self._under_way.pop(ack.mid, None), ack.code, ack.reason)
         if self._quiet or session.in_flight or self._under_way:
             return
         if not self._begun:
             self._begun = True
-            self._begin(connection)
+            self._begin(connection, session)
         elif self._born and time.monotonic() - self._announced_at >= _PAUSE:
-            self._announce(connection)
+            self._announce(session)
 
     def lost(self) -> None:
         """Begin anew on the next connection, unless it is the announcement that costs it."""
@@ -131,25 +132,25 @@ class Announcer:
         self._under_way.clear()
         self._begun = self._born = False
 
-    def _begin(self, connection: Connection) -> None:
+    def _begin(self, connection: Connection, session: Session) -> None:
         stale = self._memory.topics(self._broker)
         if self._payload is not None:
             connection.request(self._status)
-            self._announce(connection)
+            self._announce(session)
             stale = [former for former in stale if former != self._topic]
         for former in stale:
-            self._publish(connection, former, "")
+            self._publish(session, former, "")
 
-    def _announce(self, connection: Connection) -> None:
+    def _announce(self, session: Session) -> None:
         if self._payload is None:
             return
         self._born = False
         self._announced_at = time.monotonic()
         self._memory.add(self._broker, self._topic)
-        self._publish(connection, self._topic, self._payload)
+        self._publish(session, self._topic, self._payload)
 
-    def _publish(self, connection: Connection, where: str, payload: str) -> None:
-        self._under_way[connection.publish(where, payload, retain=True)] = where
+    def _publish(self, session: Session, where: str, payload: str) -> None:
+        self._under_way[session.publish_besides(where, payload, retain=True)] = where
 
     def _settle(self, where: str | None, code: int, reason: str) -> None:
         if where is None:

@@ -6,9 +6,10 @@ import random
 
 
 class Backoff:
-    """Doubles from ``first`` to ``longest`` seconds; each wait is jittered by a quarter.
+    """Doubles from ``first`` to ``longest`` seconds; each wait is jittered by half.
 
-    The jitter keeps a hundred units from coming back to a restarted broker in the same moment.
+    The jitter keeps a thousand units from coming back to a restarted broker in the same moment
+    (``benchmarks/fleet.py``).
 
     Args:
         first: the first wait, seconds.
@@ -30,7 +31,8 @@ class Backoff:
         limit = max(self._longest, at_least * 10)
         wait = min(max(self._wait, at_least), limit)
         self._wait = min(wait * 2, limit)
-        return wait * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
+        soonest = max(at_least, wait / 2)
+        return soonest + wait * random.random()  # noqa: S311 - no secret
 
     def reset(self) -> None:
         """All is well: the next wait is the first again."""

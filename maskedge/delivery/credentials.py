@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 PASSWORD_VARIABLE = "MASKEDGE_MQTT_PASSWORD"  # noqa: S105 - a name, no secret
 CREDENTIAL = "mqtt-password"
+AS_A_SERVICE = f"write the password into /etc/maskedge/{CREDENTIAL} and restart the service"
 
 
 def password(config: MqttConfig, environ: Mapping[str, str] | None = None) -> str | None:
@@ -41,7 +42,7 @@ def password(config: MqttConfig, environ: Mapping[str, str] | None = None) -> st
         return environ[PASSWORD_VARIABLE]
     folder = environ.get("CREDENTIALS_DIRECTORY")
     if folder and (Path(folder) / CREDENTIAL).exists():
-        return _read(Path(folder) / CREDENTIAL, "credential")
+        return _read(Path(folder) / CREDENTIAL, "credential", AS_A_SERVICE)
     return None
 
 
@@ -74,14 +75,14 @@ def tls_context(config: TlsConfig) -> ssl.SSLContext | None:
     return context
 
 
-def _read(path: Path, what: str) -> str:
+def _read(path: Path, what: str, cure: str = "write the password into it") -> str:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{what} {path}: can't be read: {_why(error)}") from error
     text = text.removesuffix("\n").removesuffix("\r")
     if not text:
-        raise ConfigError(f"{what} {path}: is empty; write the password into it")
+        raise ConfigError(f"{what} {path}: is empty; {cure}")
     return text
 
 

@@ -25,9 +25,10 @@ from maskedge.delivery.session import Progress, Session
 from maskedge.events import to_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from maskedge.config import MqttConfig
+    from maskedge.delivery.connection import Ack
     from maskedge.delivery.outbox import Outbox
 
 log = logging.getLogger(__name__)
@@ -74,11 +75,14 @@ class PublisherStatus:
 class Guest(Protocol):
     """Uses the connection besides, for what isn't delivery; called in the delivery thread."""
 
+    def answered(self, ack: Ack) -> None:
+        """A publication by ``session.publish_besides`` was acknowledged: this guest's or not."""
+
     def turn(self, connection: Connection, session: Session) -> None:
-        """Look after each turn: ``connection.messages`` and ``session.others`` are the guest's."""
+        """Look after each turn, and publish something if no event is under way."""
 
     def lost(self) -> None:
-        """The connection is gone."""
+        """The connection is gone; what wasn't acknowledged may not have arrived."""
 
 
 class Publisher:
@@ -91,7 +95,7 @@ class Publisher:
         backoff: waits between connections; None: 0.5 to 15 s.
         ack_timeout: see :data:`ACK_TIMEOUT`; grows by itself for a slow broker.
         environ: where the password may be; None: this process's environment.
-        guest: who else uses the connection.
+        guests: who else uses the connection.
 
     Raises:
         ConfigError: the password or a certificate can't be read.
@@ -106,10 +110,10 @@ class Publisher:
         backoff: Backoff | None = None,
         ack_timeout: float = ACK_TIMEOUT,
         environ: Mapping[str, str] | None = None,
-        guest: Guest | None = None,
+        guests: Sequence[Guest] = (),
     ) -> None:
         self._config = config
-        self._guest = guest
+        self._guests = guests
         self._root = root
         self._availability = f"{root}/availability"
         self._outbox = outbox
@@ -174,6 +178,10 @@ class Publisher:
             resent=progress.resent,
             connects=progress.connects,
         )
+
+    def wake(self) -> None:
+        """A guest has something to say; any thread."""
+        self._waker.wake()
 
     def wait_idle(self, timeout: float) -> bool:
         """Wait until the broker has acknowledged everything.
@@ -252,11 +260,24 @@ class Publisher:
             while not self._closing.is_set():
                 session.pump()
                 self._tell_idle(session)
-                if self._guest is not None:
-                    self._guest.turn(connection, session)
+                self._attend(connection, session)
             self._say_goodbye(session, connection)
+            self._pass_on(session)
+            for guest in self._guests:
+                guest.lost()
         finally:
             connection.drop()
+
+    def _pass_on(self, session: Session) -> None:
+        while session.others:
+            ack = session.others.popleft()
+            for guest in self._guests:
+                guest.answered(ack)
+
+    def _attend(self, connection: Connection, session: Session) -> None:
+        self._pass_on(session)
+        for guest in self._guests:
+            guest.turn(connection, session)
 
     def _say_goodbye(self, session: Session, connection: Connection) -> None:
         """Deliver the rest, then ``stopped``, as long as there is time."""
@@ -267,6 +288,7 @@ class Publisher:
             if left <= 0:
                 break
             session.pump(min(left, 1.0))
+        self._attend(connection, session)  # what they say now, the broker has before our last word
         stopped = session.publish_retained(self._availability, "stopped")
         while (left := self._close_by - 0.2 - time.monotonic()) > 0:
             if stopped in session.pump(min(left, 1.0)):
@@ -281,8 +303,8 @@ class Publisher:
         if self._session is not None:
             self._session.end()
             self._session, self._since = None, time.monotonic()
-            if self._guest is not None:
-                self._guest.lost()
+            for guest in self._guests:
+                guest.lost()
         with self._idle:
             self._is_idle = False
         if problem.code == "broker-silent":
@@ -292,6 +314,7 @@ class Publisher:
             self._told = None
         wordless = problem.code == "broker-lost" and self._progress.denied is None
         self._short_lives = self._short_lives + 1 if welcomed and wordless and not stable else 0
+        self._progress.wary = self._short_lives > 0
         if self._short_lives >= _SUSPICIOUS:
             problem = problems.suspect_taken_over(self._config, self._client_id)
         self._problem = problem

@@ -21,6 +21,7 @@ FAILURE = 128
 NOT_AUTHORISED = 135
 _BAD_PROTOCOL, _BAD_CLIENT_ID, _BAD_PASSWORD = 132, 133, 134
 _KEEPALIVE, _TAKEN_OVER = 141, 142
+_CREDENTIALS = "check mqtt.username and the password"
 _HOLD = 5.0  # seconds to leave a broker alone that said no
 
 
@@ -62,7 +63,9 @@ def of_error(config: MqttConfig, error: Exception) -> ConnectionProblem:
             "broker-unreachable", f"{place}: no answer; is it on, does a firewall keep us out?"
         )
     why = (error.strerror if isinstance(error, OSError) else None) or str(error)
-    return ConnectionProblem("broker-unreachable", f"{place}: {why}")
+    return ConnectionProblem(
+        "broker-unreachable", f"{place}: {why}; check the network and mqtt.host"
+    )
 
 
 def _of_tls_error(place: str, error: ssl.SSLError) -> ConnectionProblem:
@@ -107,9 +110,14 @@ def of_loss(
             at_least=30.0,
         )
     if goodbye is not None and goodbye.value == _KEEPALIVE:
-        return ConnectionProblem("broker-silent", f"{place} does not answer any more")
+        return ConnectionProblem(
+            "broker-silent", f"{place} does not answer any more; does it hang?"
+        )
     said = f": {goodbye}" if goodbye is not None and goodbye.value > FAILURE else ""
-    return ConnectionProblem("broker-lost", f"{place}: the connection was lost{said}")
+    return ConnectionProblem(
+        "broker-lost",
+        f"{place}: the connection was lost{said}; the broker's log may say why",
+    )
 
 
 def suspect_taken_over(config: MqttConfig, client_id: str) -> ConnectionProblem:
@@ -162,10 +170,12 @@ def _refusal(config: MqttConfig, client_id: str, answer: ReasonCode) -> str:
     cures = {
         _BAD_PROTOCOL: f"it does not speak MQTT {config.version}; set mqtt.version",
         _BAD_CLIENT_ID: f"it does not take the client id {client_id!r}; set mqtt.client_id",
-        _BAD_PASSWORD: f"bad user name or password, for {who}",
-        NOT_AUTHORISED: f"bad user name or password, or not allowed to connect, for {who}",
+        _BAD_PASSWORD: f"bad user name or password, for {who}; {_CREDENTIALS}",
+        NOT_AUTHORISED: "bad user name or password, or not allowed to connect, for "
+        f"{who}; {_CREDENTIALS}",
     }
-    return f"{_place(config)} refuses us: {cures.get(answer.value, str(answer).lower())}"
+    why = cures.get(answer.value, f"{str(answer).lower()}; the broker's log may say more")
+    return f"{_place(config)} refuses us: {why}"
 
 
 def _place(config: MqttConfig) -> str:

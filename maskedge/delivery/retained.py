@@ -28,14 +28,16 @@ class Retained:
         with self._lock:
             self._stale = dict.fromkeys(self._values)
 
-    def take(self, busy: Collection[str]) -> dict[str, str]:
+    def take(self, busy: Collection[str], most: int) -> dict[str, str]:
         """Values to send now, which count as sent.
 
         Args:
             busy: topics whose value must wait: another is under way, or the broker refuses it.
+            most: so many values at most.
         """
         with self._lock:
-            ready = {topic: self._values[topic] for topic in self._stale if topic not in busy}
+            topics = [topic for topic in self._stale if topic not in busy][: max(0, most)]
+            ready = {topic: self._values[topic] for topic in topics}
             for topic in ready:
                 del self._stale[topic]
         return ready

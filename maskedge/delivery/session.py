@@ -58,6 +58,9 @@ class Progress:
         unsettled: ids of events that were sent and may come again.
         news: set when the outbox may hold something that wasn't fetched.
         holds: topics that the broker refuses.
+        wary: the last connection ended soon and without a word: send one publication at a time
+            until the broker takes an event. mosquitto 2.0 ends the connection after a refusal,
+            and what it hadn't read by then makes the system throw the refusal away unread.
     """
 
     ack_timeout: float
@@ -69,6 +72,7 @@ class Progress:
     unsettled: set[str] = field(default_factory=set)
     news: threading.Event = field(default_factory=threading.Event)
     holds: dict[str, _Hold] = field(default_factory=dict)
+    wary: bool = False
 
     def __post_init__(self) -> None:
         self.patience = self.ack_timeout
@@ -98,7 +102,7 @@ class Session:
         progress: shared with the sessions before and after.
 
     Attributes:
-        others: acknowledgements of what somebody else published on this connection.
+        others: acknowledgements of what guests published, see :meth:`publish_besides`.
     """
 
     def __init__(
@@ -117,6 +121,7 @@ class Session:
         self._progress = progress
         self._window = min(MAX_IN_FLIGHT, connection.receive_maximum)
         self._under_way: dict[int, _Sent] = {}
+        self._besides: set[int] = set()
         self._unsent: deque[Row] = deque()
         self._moved = time.monotonic()
         progress.connects += 1
@@ -147,6 +152,18 @@ class Session:
         """
         return self._send(topic, topic, payload, retain=True)
 
+    def publish_besides(self, topic: str, payload: str | bytes, *, retain: bool = False) -> int:
+        """Send what a guest has to say; its acknowledgement will be in :attr:`others`.
+
+        It takes a place of the window, but never an event's last.
+
+        Raises:
+            ConnectionProblem: the connection is lost.
+        """
+        mid = self._connection.publish(topic, payload, retain=retain)
+        self._besides.add(mid)
+        return mid
+
     def pump(self, wait: float = 1.0) -> list[int]:
         """Fill the window, wait for something to happen, take the acknowledgements.
 
@@ -160,7 +177,8 @@ class Session:
             ConnectionProblem: the connection is lost or the broker frozen.
         """
         busy = {sent.what for sent in self._under_way.values() if isinstance(sent.what, str)}
-        for topic, payload in self._retained.take(busy | self._held()).items():
+        room = 1 - len(self._under_way) if self._progress.wary else MAX_IN_FLIGHT
+        for topic, payload in self._retained.take(busy | self._held(), room).items():
             self.publish_retained(topic, payload)
         self._send_events()
         taken: list[int] = []
@@ -195,7 +213,8 @@ class Session:
     def _send_events(self) -> None:
         if self.refused and (self._under_way or self._violations in self._held()):
             return
-        window = 1 if self.refused else self._window
+        alone = self.refused or self._progress.wary
+        window = 1 if alone else max(1, self._window - len(self._besides))
         while len(self._under_way) < window and (self._unsent or self._fetch()):
             row = self._unsent.popleft()
             try:
@@ -232,6 +251,7 @@ class Session:
     def _settle(self, ack: Ack) -> bool:
         sent = self._under_way.pop(ack.mid, None)
         if sent is None:
+            self._besides.discard(ack.mid)
             self.others.append(ack)
             return False
         self._moved = time.monotonic()
@@ -248,6 +268,7 @@ class Session:
         if isinstance(what, Row):
             self._outbox.delete([what])
             self._progress.acknowledged += 1
+            self._progress.wary = False
         return True
 
     def _hold(self, topic: str, ack: Ack) -> None:

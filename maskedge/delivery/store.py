@@ -5,9 +5,9 @@ committed is there after a power cut (docs/decisions/0010-outbox-journal.md has 
 The lock is exclusive, so that no second process sends the same events.
 
 A file that is damaged, of a newer version or another program's is renamed, never deleted, and a
-new one is begun. ``seq`` comes from AUTOINCREMENT: numbered in the transaction that stores the
-event, never used twice; a file begun after another was set aside counts on from the time in
-milliseconds, which is above any number given before.
+new one is begun, with the events that a damaged one still gives. ``seq`` comes from AUTOINCREMENT:
+numbered in the transaction that stores the event, never used twice; a file begun after another was
+set aside counts on from the time in milliseconds, which is above any number given before.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from maskedge.delivery.salvage import salvage
 from maskedge.errors import OutboxError
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ class EventStore:
         self.dropped = 0
         self.recovered: str | None = None
         self._max_events = max_events
+        self._saved: list[tuple[int, str, str, float]] = []  # for the file that is to be made
         self._database: sqlite3.Connection | None = None
 
     @property
@@ -255,9 +257,13 @@ class EventStore:
                     "INSERT INTO sqlite_sequence (name, seq) VALUES ('events', ?)",
                     (time.time_ns() // 1_000_000,),
                 )
+            database.execute("BEGIN")
+            database.executemany("INSERT INTO events VALUES (?, ?, ?, ?)", self._saved)
+            database.execute("COMMIT")
         finally:
             database.close()
         draft.rename(self.path)
+        self._saved = []
         folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.fsync(folder)
@@ -275,7 +281,12 @@ class EventStore:
         for suffix in ("", "-wal", "-shm", "-journal"):
             with suppress(FileNotFoundError):
                 self.path.with_name(self.path.name + suffix).rename(f"{aside}{suffix}")
-        self.recovered = f"{self.path}: {why}; set aside as {aside.name}, a new outbox was begun"
+        with suppress(OSError):
+            self._saved = salvage(aside, APPLICATION_ID, VERSION)
+        self.recovered = (
+            f"{self.path}: {why}; set aside as {aside.name}, a new outbox was begun with the "
+            f"{len(self._saved)} events that could be read"
+        )
 
 
 def _prepare(database: sqlite3.Connection) -> None:

@@ -174,9 +174,14 @@ FAULTY = {
     "outbox_set_aside": {"outbox_note": "set aside"},
     "outbox_overflow": {"outbox_dropped": 3},
     "config_refused": {"config_error": "wrong"},
+    "review_unwritable": {"review_error": "full"},
     "throttled": {"throttled": "hot"},
     "clock_unsynced": {"clock_synced": False},
     "falling_behind": {"behind": 0.9},
+    "gpio_failed": {"gpio_error": "busy"},
+    "command_failed": {"command_error": "exit code 1"},
+    "model_drift": {"drift": "brightness moved"},
+    "snapshot_failed": {"snapshot_error": "the disk is full"},
 }
 
 
@@ -276,7 +281,7 @@ def announce(publish, tmp_path):
 
     def build(settings, **options):
         guest = Announcer(settings, tmp_path / "state/homeassistant.json")
-        return publish(settings.mqtt, root=settings.topic_root, guest=guest, **options)
+        return publish(settings.mqtt, root=settings.topic_root, guests=[guest], **options)
 
     return build
 
@@ -341,8 +346,8 @@ def test_events_under_way_go_first(tmp_path):
         published.append(topic)
         return len(published)
 
-    wire = types.SimpleNamespace(messages=collections.deque(), request=note, publish=note)
-    session = types.SimpleNamespace(in_flight=1, others=collections.deque())
+    wire = types.SimpleNamespace(messages=collections.deque(), request=note)
+    session = types.SimpleNamespace(in_flight=1, publish_besides=note)
     guest = Announcer(config(), tmp_path / "homeassistant.json")
     guest.turn(wire, session)
     assert published == []
@@ -472,7 +477,7 @@ def test_topics_that_are_no_announcements_are_never_cleared(tmp_path):
 def test_a_disk_that_cannot_be_written_costs_no_announcement(broker, publish, tmp_path):
     (tmp_path / "file").write_text("in the way")
     guest = Announcer(config(broker), tmp_path / "file/homeassistant.json")
-    publish(broker.client(), guest=guest)
+    publish(broker.client(), guests=[guest])
     wait_for(lambda: broker.retained("homeassistant/#"), "the announcement")
 
 

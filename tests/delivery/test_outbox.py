@@ -192,7 +192,7 @@ def test_an_unusable_file_is_set_aside_and_a_new_one_begun(reopen, path, make, d
     content = path.read_bytes()
     outbox, events = reopen(), make(2)
     assert outbox.put(*events)
-    rows = outbox.pending(9)
+    rows = outbox.pending(99)[-2:]
     assert ids(rows) == names(events)
     assert rows[0].seq > 40
     status = outbox.status()
@@ -220,8 +220,36 @@ def test_damage_that_shows_at_run_time_is_cured_at_run_time(reopen, path, make):
     damage_middle(path)
     events = make(2)
     assert outbox.put(*events)
-    assert ids(outbox.pending(9)) == names(events)
+    assert ids(outbox.pending(99))[-2:] == names(events)
     assert "set aside" in outbox.status().recovered
+
+
+def test_what_a_damaged_file_still_gives_is_sent(reopen, path, make):
+    """Up to the damage and behind it, under the same numbers; acknowledged ones stay gone."""
+    outbox = reopen()
+    events = make(400)
+    outbox.put(*events)
+    outbox.delete(outbox.pending(100))
+    outbox.close()
+    middle = path.stat().st_size // 2048 * 1024
+    with path.open("r+b") as file:
+        file.seek(middle)
+        file.write(b"\xff" * 1024)
+    outbox = reopen()
+    later = make(1)
+    outbox.put(*later)
+    rows = outbox.pending(999)
+    assert ids(rows)[-1:] == names(later)
+    saved = rows[:-1]
+    number = {event.event_id: n for n, event in enumerate(events, 1)}
+    assert [row.seq for row in saved] == [number[row.event_id] for row in saved]
+    assert [row.seq for row in saved] == sorted(row.seq for row in saved)
+    assert saved[0].seq == 101
+    assert saved[-1].seq == 400
+    assert 280 <= len(saved) < 300
+    assert f"with the {len(saved)} events that could be read" in outbox.status().recovered
+    assert outbox.status().pending == len(saved) + 1
+    assert not list(path.parent.glob("salvage-*"))
 
 
 def test_a_log_without_its_file_is_not_replayed(reopen, path, make):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import struct
@@ -124,6 +125,41 @@ def test_one_refusal_among_many_is_made_good(scripted, outbox, publish, make):
     assert publisher.wait_idle(PATIENCE)
     assert sorted(broker.taken) == list(range(1, 61))
     assert publisher.status().acknowledged == 60
+
+
+class ResettingBroker(ScriptedBroker):
+    """Ends the connection after a refusal, as mosquitto 2.0 does.
+
+    With publications that it hasn't read, its system sends RST, and the client's throws away the
+    refusal that came before it.
+    """
+
+    def _talk(self, client, stream):
+        self._stream = stream
+        super()._talk(client, stream)
+
+    def _take(self, client, body):
+        if b"/violation" not in body:
+            super()._take(client, body)
+            return
+        client.settimeout(0.3)
+        with contextlib.suppress(TimeoutError):
+            self._stream.peek(1)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            raise ConnectionError("more is unread: the answer gets lost")
+        super()._take(client, body)
+        raise ConnectionError("nobody who was refused stays")
+
+
+def test_a_refusal_that_ends_the_connection_is_heard(publish, outbox, make):
+    """Not taken for a second client with our id."""
+    broker = ResettingBroker(lambda _, topic: 0x87 if topic.endswith("/violation") else 0)
+    outbox.put(*make(30))
+    publisher = publish(broker.config)
+    wait_for(lambda: publisher.status().code == "broker-denied", "the refusal")
+    assert "not authorized" in publisher.status().last_error
+    assert outbox.status().pending == 30
+    broker.close()
 
 
 def test_a_refused_state_does_not_hold_up_events(scripted, outbox, publish, make):

@@ -173,3 +173,9 @@ def test_unusable_password_files_are_errors_of_configuration(tmp_path):
             credentials.password(MqttConfig(username="u", password_file=file), {})
     with pytest.raises(ConfigError, match=r"mqtt\.username isn't"):
         credentials.password(MqttConfig(password_file=file), {})
+
+
+def test_an_empty_credential_names_the_file_that_systemd_made_it_of(tmp_path):
+    (tmp_path / "mqtt-password").write_text("\n")  # what the unit's SetCredential leaves
+    with pytest.raises(ConfigError, match="/etc/maskedge/mqtt-password and restart the service"):
+        credentials.password(MqttConfig(username="u"), {"CREDENTIALS_DIRECTORY": str(tmp_path)})
