@@ -32,9 +32,15 @@ class Situation:
         outbox_note: what happened to an earlier outbox file (set aside), or None.
         outbox_dropped: events that the bound on the outbox has cost.
         config_error: why the last reload was refused.
+        review_error: why uncertain faces can't be kept.
+        models_error: why the networks that were installed aren't in use.
         throttled: what the firmware says of power and heat, or None.
         clock_synced: whether the wall clock has been set.
         behind: share of camera frames not processed, 0..1.
+        gpio_error: why an output can't be switched.
+        command_error: what is wrong with the command for events.
+        drift: what has moved away from where the networks are right, or None.
+        snapshot_error: why pictures of violations can't be made, kept or sent.
     """
 
     camera_error: str | None = None
@@ -45,9 +51,15 @@ class Situation:
     outbox_note: str | None = None
     outbox_dropped: int = 0
     config_error: str | None = None
+    review_error: str | None = None
+    models_error: str | None = None
     throttled: str | None = None
     clock_synced: bool = True
     behind: float = 0.0
+    gpio_error: str | None = None
+    command_error: str | None = None
+    drift: str | None = None
+    snapshot_error: str | None = None
 
 
 class Fault:
@@ -167,6 +179,29 @@ class ConfigRefused(Fault):
         return situation.config_error
 
 
+class ReviewUnwritable(Fault):
+    """Uncertain faces should be kept for a person, and can't be; nothing else suffers."""
+
+    code = "review_unwritable"
+
+    def check(self, situation: Situation) -> str | None:  # noqa: D102
+        return situation.review_error
+
+
+class ModelsRefused(Fault):
+    """Other networks were installed, but can't be used."""
+
+    code = "models_refused"
+
+    def check(self, situation: Situation) -> str | None:  # noqa: D102
+        if situation.models_error is None:
+            return None
+        return (
+            f"the installed networks are refused, others serve: {situation.models_error}, "
+            "or: maskedge models rollback"
+        )
+
+
 class Throttled(Fault):
     """The SoC is too hot or its power supply too weak."""
 
@@ -202,6 +237,42 @@ class FallingBehind(Fault):
         )
 
 
+class GpioFailed(Fault):
+    """A lamp, buzzer or relay can't be switched."""
+
+    code = "gpio_failed"
+
+    def check(self, situation: Situation) -> str | None:  # noqa: D102
+        return situation.gpio_error
+
+
+class CommandFailed(Fault):
+    """The program that is started for events doesn't do its work."""
+
+    code = "command_failed"
+
+    def check(self, situation: Situation) -> str | None:  # noqa: D102
+        return situation.command_error
+
+
+class ModelDrift(Fault):
+    """What the networks see, or say, is no longer what it was."""
+
+    code = "model_drift"
+
+    def check(self, situation: Situation) -> str | None:  # noqa: D102
+        return situation.drift
+
+
+class SnapshotFailed(Fault):
+    """Pictures of violations are wanted, and can't be made, kept or sent."""
+
+    code = "snapshot_failed"
+
+    def check(self, situation: Situation) -> str | None:  # noqa: D102
+        return situation.snapshot_error
+
+
 FAULTS: tuple[type[Fault], ...] = (
     CameraLost,
     PictureBlack,
@@ -213,9 +284,15 @@ FAULTS: tuple[type[Fault], ...] = (
     OutboxSetAside,
     OutboxOverflow,
     ConfigRefused,
+    ReviewUnwritable,
+    ModelsRefused,
     Throttled,
     ClockUnsynced,
     FallingBehind,
+    GpioFailed,
+    CommandFailed,
+    ModelDrift,
+    SnapshotFailed,
 )
 
 

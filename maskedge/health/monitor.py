@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from maskedge.config import Config
     from maskedge.delivery.mqtt import PublisherStatus
     from maskedge.delivery.outbox import OutboxStatus
+    from maskedge.health.drift import Drift
     from maskedge.people.verdict import Decision
     from maskedge.pipeline import FrameResult
+    from maskedge.signals.local import SignalsStatus
 
 EVERY = 1.0
 """Seconds between two looks."""
@@ -56,14 +58,34 @@ class Parts:
     accelerator_fault: str | None
     scene: frozenset[str]
     config_error: str | None
+    signals: SignalsStatus
+    review_error: str | None = None
+    models_error: str | None = None
+    snapshot_error: str | None = None
 
 
 class Monitor:
     """Owned by the daemon's loop; not thread-safe but for :attr:`metrics`."""
 
-    def __init__(self, config: Config, publisher: Publishes, started: float) -> None:
-        """Watch from ``started`` (monotonic seconds) on."""
-        self.metrics = Metrics()
+    def __init__(
+        self,
+        config: Config,
+        publisher: Publishes,
+        started: float,
+        drift: Drift | None = None,
+        metrics: Metrics | None = None,
+    ) -> None:
+        """Watch from ``started`` (monotonic seconds) on.
+
+        Args:
+            config: in force.
+            publisher: where messages go.
+            started: monotonic seconds.
+            drift: watches the networks.
+            metrics: others add to them, too; None: nobody does.
+        """
+        self.metrics = metrics or Metrics()
+        self.drift = drift
         self._publisher = publisher
         self._clock = events.WallClock()
         self._board = FaultBoard(self._moment)
@@ -95,6 +117,8 @@ class Monitor:
         if result.looked:
             metrics.observe({**result.timings, "frame": seconds})
         self._compliance.note(((p.track_id, p.label) for p in result.persons), now)
+        if self.drift is not None:
+            self.drift.frame(result, now)
         labels = tuple(sorted(person.label for person in result.persons))
         if labels != self._labels:
             self._labels = labels
@@ -160,9 +184,15 @@ class Monitor:
             outbox_note=parts.outbox.recovered,
             outbox_dropped=parts.outbox.dropped,
             config_error=parts.config_error,
+            review_error=parts.review_error,
+            models_error=parts.models_error,
             throttled=soc.throttling(),
             clock_synced=events.clock_synced(),
             behind=self._behind(),
+            gpio_error=parts.signals.gpio_error,
+            command_error=parts.signals.command_error,
+            drift=None if self.drift is None else self.drift.message,
+            snapshot_error=parts.snapshot_error,
         )
 
     def _camera_error(self, camera: CameraStatus) -> str | None:
@@ -191,6 +221,7 @@ class Monitor:
             camera=camera,
             backend=parts.backend,
             models=parts.models,
+            drift=None if self.drift is None else self.drift.figures(),
             fps=self._fps(),
             outbox_pending=parts.outbox.pending,
             outbox_oldest=parts.outbox.oldest,

@@ -69,6 +69,7 @@ class Vitals:
         camera: source, state, fps, width, height.
         backend: what each network runs on, by role.
         models: fingerprint of each network, by role.
+        drift: what :meth:`maskedge.health.drift.Drift.figures` says; None: it isn't watched.
         fps: frames processed per second.
         outbox_pending: events that the broker doesn't have yet.
         outbox_oldest: RFC 3339 time of the oldest of them.
@@ -80,6 +81,7 @@ class Vitals:
     camera: dict[str, Any] = field(default_factory=dict)
     backend: dict[str, str] = field(default_factory=dict)
     models: dict[str, str] = field(default_factory=dict)
+    drift: dict[str, Any] | None = None
     fps: float = 0.0
     outbox_pending: int = 0
     outbox_oldest: str | None = None
@@ -109,6 +111,7 @@ def health(
             "p95_ms": frame["p95"],
             "fps": round(vitals.fps, 2),
             "stage_ms": stages,
+            "drift": vitals.drift,
         },
         "outbox": {"pending": vitals.outbox_pending, "oldest": vitals.outbox_oldest},
         "soc": {"temperature_c": vitals.temperature, "throttled": vitals.throttled},

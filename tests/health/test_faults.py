@@ -1,6 +1,5 @@
 """Faults are raised once, cleared once, and carry since, message and help."""
 
-import logging
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -18,9 +17,15 @@ ALL_WRONG = Situation(
     outbox_note="set aside",
     outbox_dropped=3,
     config_error="config.yaml:3: wrong",
+    review_error="disk full",
+    models_error="damaged",
     throttled="under-voltage",
     clock_synced=False,
     behind=0.9,
+    gpio_error="pin 17: busy",
+    command_error="exit code 1",
+    drift="brightness moved",
+    snapshot_error="the disk is full",
 )
 
 
@@ -43,8 +48,7 @@ def test_every_fault_can_be_raised_and_cleared(board):
     assert board.status == "ok"
 
 
-def test_a_fault_is_logged_once_when_raised_and_once_when_cleared(board, caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("maskedge"), "propagate", True)
+def test_a_fault_is_logged_once_when_raised_and_once_when_cleared(board, caplog):
     wrong = Situation(broker_error="connection refused")
     for moment in range(10):
         board.update(wrong, float(moment))
