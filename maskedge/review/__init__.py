@@ -1,0 +1,1 @@
+"""The review set: uncertain faces, kept on this machine for a person to label. Off by default."""
