@@ -1,0 +1,49 @@
+"""``maskedge signal`` tries what is configured, and says what doesn't work."""
+
+import os
+import subprocess
+import sys
+
+
+def signal(*args, **environ):
+    return subprocess.run(
+        [sys.executable, "-m", "maskedge", "signal", *args],
+        capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **environ},
+    )  # fmt: skip
+
+
+def test_outputs_are_switched_and_the_program_runs_for_start_and_end(tmp_path):
+    done = signal(
+        "--seconds", "0.2", "--label", "incorrect_mask",
+        "--set", "signals.gpio=[{pin: 17}, {pin: 5, seconds: 0.5}]",
+        "--set", "signals.command.events=[started, ended]",
+        "--set", "signals.command.run=[sh, -c, 'echo $MASKEDGE_EVENT $MASKEDGE_LABEL >> told']",
+        GPIOZERO_PIN_FACTORY="mock", STATE_DIRECTORY=str(tmp_path),
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "incorrect_mask started: pin 17, pin 5, sh",
+        "incorrect_mask ended",
+        "the command ended well 2 times",
+    ]
+    assert (tmp_path / "told").read_text() == "started incorrect_mask\nended incorrect_mask\n"
+
+
+def test_what_doesnt_work_is_named_and_the_exit_code_is_69(tmp_path):
+    done = signal(
+        "--seconds", "0.2", "--set", "signals.gpio=[{pin: 99}]",
+        "--set", "signals.command.run=[sh, -c, 'echo no paper; exit 3']",
+        GPIOZERO_PIN_FACTORY="mock", STATE_DIRECTORY=str(tmp_path),
+    )  # fmt: skip
+    assert done.returncode == 69
+    gpio, command = done.stderr.splitlines()
+    assert gpio.startswith("maskedge: pin 99: ")
+    assert command == "maskedge: sh: exit code 3, its last words: no paper"
+
+
+def test_nothing_to_try_is_a_wrong_configuration(tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text("device: door\n")
+    done = signal("--config", str(config))
+    assert done.returncode == 78
+    assert done.stderr.startswith("maskedge: nothing to try: signals.gpio and")
