@@ -5,7 +5,7 @@ The palette is Okabe and Ito's (jfly.uni-koeln.de/color), and the label is alway
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
@@ -25,7 +25,23 @@ COLOURS_RGB = {
     "incorrect_mask": (240, 228, 66),
     "unsure": (153, 153, 153),
 }
+_MIDDLE = 0.179
+"""Relative luminance on which black and white have the same contrast."""
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+class Mark(NamedTuple):
+    """A face to be drawn.
+
+    Attributes:
+        box: pixels.
+        label: chooses the colour.
+        text: written at the box; ASCII, as OpenCV's font has no more.
+    """
+
+    box: Box
+    label: str
+    text: str
 
 
 def to_bgr(frame: Frame) -> NDArray[np.uint8]:
@@ -35,25 +51,36 @@ def to_bgr(frame: Frame) -> NDArray[np.uint8]:
     return np.ascontiguousarray(frame.pixels[..., ::-1])
 
 
-def draw(picture: NDArray[np.uint8], faces: Iterable[tuple[Box, str, float]]) -> None:
-    """Draw boxes and labels in place.
+def caption(label: str, confidence: float, person: int | None = None) -> str:
+    """``#3 without_mask 97%``; without the number where ``person`` is None."""
+    number = "" if person is None else f"#{person} "
+    return f"{number}{label} {confidence:.0%}"
+
+
+def draw(picture: NDArray[np.uint8], marks: Iterable[Mark]) -> None:
+    """Draw boxes and texts in place.
 
     Args:
         picture: uint8 (height, width, 3), B, G, R.
-        faces: (box in pixels, label, confidence 0..1) each.
+        marks: what to draw, the lowest first.
     """
     height, width = picture.shape[:2]
     unit = max(1.0, min(height, width) / 480)
-    for box, label, confidence in faces:
-        red, green, blue = COLOURS_RGB.get(label, COLOURS_RGB["unsure"])
-        colour = (blue, green, red)
-        ink = (0, 0, 0) if red + green + blue > 382 else (255, 255, 255)  # noqa: PLR2004 - half
+    for box, label, text in marks:
+        rgb = COLOURS_RGB.get(label, COLOURS_RGB["unsure"])
+        colour, ink = rgb[::-1], _ink(rgb)
         left, top, right, bottom = (round(edge) for edge in box)
         cv2.rectangle(picture, (left, top), (right, bottom), colour, round(2 * unit), cv2.LINE_AA)
-        text = f"{label} {confidence:.0%}"
         (text_width, text_height), base = cv2.getTextSize(text, _FONT, 0.45 * unit, round(unit))
         row = top - base if top - text_height - base >= 0 else bottom + text_height + base
         column = max(0, min(left, width - text_width))
         corner = (column, row - text_height - base // 2), (column + text_width, row + base)
         cv2.rectangle(picture, *corner, colour, cv2.FILLED)
         cv2.putText(picture, text, (column, row), _FONT, 0.45 * unit, ink, round(unit), cv2.LINE_AA)
+
+
+def _ink(rgb: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Black or white, whichever is read more easily on this colour (WCAG 2.2, contrast ratio)."""
+    linear = (np.array(rgb) / 255) ** 2.2
+    luminance = float(linear @ (0.2126, 0.7152, 0.0722))
+    return (0, 0, 0) if luminance > _MIDDLE else (255, 255, 255)

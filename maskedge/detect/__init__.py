@@ -1,0 +1,1 @@
+"""``maskedge detect``: judges recorded pictures and videos, and draws what it saw."""

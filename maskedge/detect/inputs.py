@@ -1,0 +1,125 @@
+"""What shall be judged: files, folders, patterns, lists of paths, and what is piped in."""
+
+from __future__ import annotations
+
+import glob
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from maskedge.camera.files import PICTURE_SUFFIXES, VIDEO_SUFFIXES, nearest
+from maskedge.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import BinaryIO
+
+STDIN = "-"
+MOST_PIPED = 256 * 2**20
+"""Bytes taken from standard input: they are kept in memory, and a Pi has little."""
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One picture or video.
+
+    Attributes:
+        path: what to open.
+        name: what people and programs call it.
+        place: where its annotated copy belongs, relative to the folder of the copies.
+        piped: it came on standard input.
+    """
+
+    path: Path
+    name: str
+    place: Path
+    piped: bool = False
+
+
+def gather(
+    words: Iterable[str], piped: BinaryIO, leave_out: Path | None = None
+) -> tuple[list[Input], list[InputError]]:
+    """Files as given; below folders all pictures and videos, sorted; patterns the shell left.
+
+    Args:
+        words: paths, patterns, or ``-``.
+        piped: what ``-`` reads.
+        leave_out: a folder whose files aren't judged though they lie below one that is: copies
+            of an earlier run.
+
+    Returns:
+        What can be opened, and for each word that names nothing why.
+    """
+    found: list[Input] = []
+    errors: list[InputError] = []
+    for word in words:
+        try:
+            found.extend(_expand(word, piped, leave_out))
+        except InputError as error:
+            errors.append(error)
+    return found, errors
+
+
+def read_list(stream: BinaryIO) -> list[str]:
+    r"""Paths, one a line or, as ``find -print0`` writes them, each with ``\0`` behind it."""
+    content = stream.read()
+    names = content.split(b"\0") if b"\0" in content else content.splitlines()
+    return [os.fsdecode(name) for name in names if name.strip()]
+
+
+def _expand(word: str, piped: BinaryIO, leave_out: Path | None) -> Iterator[Input]:
+    path = Path(word).expanduser()
+    if word == STDIN:
+        yield _piped(piped)
+    elif path.is_dir():
+        yield from _below(path, leave_out)
+    elif path.exists():
+        yield Input(path, str(path), Path(path.name))
+    elif matching := [match for match in _matching(path) if match.exists()]:
+        for match in matching:
+            yield from _expand(str(match), piped, leave_out)
+    elif glob.has_magic(word):
+        raise InputError(f"{word}: nothing matches this pattern")
+    else:
+        raise InputError(f"{path}: no such file or folder{nearest(path)}")
+
+
+def _matching(pattern: Path) -> list[Path]:
+    return sorted(map(Path, glob.glob(str(pattern), recursive=True)))  # noqa: PTH207 - also absolute
+
+
+def _below(folder: Path, leave_out: Path | None) -> Iterator[Input]:
+    """Pictures and videos in a folder and its folders, but for hidden ones."""
+    wanted = PICTURE_SUFFIXES | VIDEO_SUFFIXES
+    away = None if leave_out is None else leave_out.resolve()
+    if away is not None and folder.resolve().is_relative_to(away):
+        away = None  # the copies lie beside or above what was asked for
+    found = False
+    for path in sorted(folder.rglob("*")):
+        place = path.relative_to(folder)
+        if path.suffix.lower() not in wanted or any(part.startswith(".") for part in place.parts):
+            continue
+        if not path.is_file() or (away is not None and path.resolve().is_relative_to(away)):
+            continue
+        found = True
+        yield Input(path, str(path), place)
+    if not found:
+        raise InputError(f"{folder}: no picture or video in this folder")
+
+
+def _piped(stream: BinaryIO) -> Input:
+    """Standard input as a file that exists in memory only, so that OpenCV can open it."""
+    if stream.isatty():
+        raise InputError("standard input: nothing is piped in; name a file, or: … | detect -")
+    content = stream.read(MOST_PIPED + 1)
+    if len(content) > MOST_PIPED:
+        raise InputError(
+            f"standard input: more than {MOST_PIPED // 2**20} MiB; store it and name the file"
+        )
+    if not content:
+        raise InputError("standard input: empty (0 bytes)")
+    handle = os.memfd_create("maskedge-stdin")  # open until this process ends
+    with open(handle, "wb", closefd=False) as file:
+        file.write(content)
+    return Input(Path(f"/proc/self/fd/{handle}"), STDIN, Path("stdin"), piped=True)
