@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
+from collections import Counter
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
-from maskedge.commands.options import config_options, load_config, source_option
+from maskedge.commands.console import mark
+from maskedge.commands.options import config_options, load_config, quiet_option, source_option
 from maskedge.errors import EX_OK, ConfigError
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from maskedge.doctor.finding import Finding
 
 EX_FAULTY = 1
-COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 EPILOG = """\b
 Examples:
   maskedge doctor
@@ -32,19 +31,27 @@ Examples:
 
 \b
 Checks: python, packages, interpreter, pycoral, networks, libcamera, camera,
-edgetpu, broker, clock, temperature, disk, unit.
+edgetpu, broker, web, gpio, command, clock, temperature, disk, review,
+snapshots, secrets, unit.
 
 It opens the camera and sends one message to the broker (<prefix>/<device>/doctor).
 Exit codes: 0 nothing fails (warnings are no failure), 1 something does.
 """
 
 
+def _checks(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001 - click's signature
+    """Their names, for the shell's completion."""
+    from maskedge.doctor.checks import CHECKS
+
+    return [name for name in CHECKS if name.startswith(incomplete)]
+
+
 @click.command(name="doctor", epilog=EPILOG)
-@click.argument("names", nargs=-1, metavar="[CHECK]...")
+@click.argument("names", nargs=-1, metavar="[CHECK]...", shell_complete=_checks)
 @click.option("--json", "as_json", is_flag=True, help="The findings as one JSON object.")
-@click.option("-q", "--quiet", is_flag=True, help="Only what is wrong.")
 @source_option
 @config_options
+@quiet_option("Only what is wrong.")
 def command(
     names: tuple[str, ...],
     as_json: bool,
@@ -59,7 +66,7 @@ def command(
         findings.append(finding)
         if not (as_json or (quiet and finding.status == "ok")):
             _show(finding)
-    counts = {status: sum(one.status == status for one in findings) for status in COLOURS}
+    counts = Counter(one.status for one in findings)
     worst = next((status for status in ("fail", "warn") if counts[status]), "ok")
     if as_json:
         shown = {
@@ -105,11 +112,7 @@ def _findings(
 
 
 def _show(finding: Finding) -> None:
-    """One finding; in colours on a terminal that wants them (https://no-color.org)."""
-    colour = False if os.environ.get("NO_COLOR") else None
-    status = click.style(f"{finding.status:<4}", COLOURS[finding.status], bold=True)
-    click.echo(f"{status}  {finding.check:<13}  {finding.message}", color=colour)
+    click.echo(f"{mark(finding.status)}  {finding.check:<13}  {finding.message}")
     if finding.status != "ok":
         more = f" ({finding.help})" if finding.help else ""
-        click.echo(f"{'':<21}→ {finding.cure}{more}", color=colour)
-    sys.stdout.flush()
+        click.echo(f"{'':<21}→ {finding.cure}{more}")

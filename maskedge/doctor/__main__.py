@@ -14,20 +14,15 @@ from pathlib import Path
 
 from maskedge.config import Config
 from maskedge.doctor.checks import CHECKS
-from maskedge.doctor.finding import Finding, Place
-from maskedge.doctor.runner import unexpected
+from maskedge.doctor.finding import Place
+from maskedge.doctor.runner import findings_of
 
 
 def main() -> None:
     """Run the check that ``sys.argv`` names."""
     asked = json.load(sys.stdin)
     place = Place(Config.model_validate(asked["config"]), Path(asked["root"]))
-    check = CHECKS[sys.argv[1]]()
-    findings: list[Finding] = []
-    try:
-        findings.extend(check.run(place))
-    except Exception as error:  # noqa: BLE001 - told as a finding
-        findings.append(unexpected(check, error))
+    findings = findings_of(CHECKS[sys.argv[1]](), place)
     sys.stdout.write("\n" + json.dumps([asdict(finding) for finding in findings]))
     sys.stdout.flush()
     os._exit(0)  # a hung thread of a native library must not hold up the end

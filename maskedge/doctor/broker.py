@@ -7,19 +7,18 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
+from maskedge import paths
 from maskedge.doctor.finding import Check, Finding, Place, split
 from maskedge.errors import ConfigError
 from maskedge.health.faults import BrokerLost
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
     from maskedge.delivery.connection import Connection
 
 ANSWER = 5.0
 """Seconds that the broker may take for one answer."""
-SYSTEM_PASSWORD = "etc/maskedge/mqtt-password"  # noqa: S105 - a path, no secret
-"""Where the unit's ``LoadCredential=`` takes the password from."""
 
 
 class Broker(Check):
@@ -39,7 +38,7 @@ class Broker(Check):
 
         config = place.config.mqtt
         try:
-            password = credentials.password(config, _environ(place))
+            password = credentials.password(config, place.environ_with(credentials.CREDENTIAL))
             tls = credentials.tls_context(config.tls)
         except ConfigError as error:
             unreadable = (
@@ -51,8 +50,9 @@ class Broker(Check):
         if config.username is not None and password is None:
             yield self.warn(
                 f"mqtt.username is {config.username!r}, but there is no password for it",
-                f"give mqtt.password_file, or write it to /{SYSTEM_PASSWORD}; only root may read "
-                "it: sudo maskedge doctor",
+                "give mqtt.password_file, or write it to "
+                f"/{paths.CONFIGURATION}/{credentials.CREDENTIAL}; only root may read it: "
+                "sudo maskedge doctor",
             )
         if config.tls.enabled and not config.tls.verify:
             yield self.warn(
@@ -106,18 +106,6 @@ class Broker(Check):
             yield self.fail("the broker acknowledges nothing", "restart the broker", BrokerLost)
         else:
             yield self.warn(f"a message to {topic} was taken, but didn't come back", acl)
-
-
-def _environ(place: Place) -> Mapping[str, str]:
-    """As the unit sees it: systemd hands it the system's password file as a credential."""
-    system = place.root / SYSTEM_PASSWORD
-    try:
-        given = bool(system.read_text(encoding="utf-8").strip())
-    except (OSError, ValueError):
-        given = False
-    if "CREDENTIALS_DIRECTORY" in place.environ or not given:
-        return place.environ
-    return {**place.environ, "CREDENTIALS_DIRECTORY": str(system.parent)}
 
 
 def _address(host: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from maskedge.doctor import broker, devices, software, system
+from maskedge.doctor import broker, devices, extras, software, storage, system
 
 if TYPE_CHECKING:
     from maskedge.doctor.finding import Check
@@ -21,9 +21,15 @@ CHECKS: dict[str, type[Check]] = {
         devices.CameraPicture,
         devices.EdgeTpu,
         broker.Broker,
+        extras.StatusPage,
+        extras.Gpio,
+        extras.Command,
         system.Clock,
         system.Temperature,
-        system.Disk,
+        storage.Disk,
+        storage.Review,
+        storage.Snapshots,
+        storage.Secrets,
         system.Unit,
     )
 }

@@ -8,8 +8,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from maskedge import paths
+from maskedge.camera import urls
 from maskedge.doctor.finding import Check, Finding, Place, split
-from maskedge.doctor.system import unit_state
+from maskedge.doctor.system import serving
 from maskedge.errors import CameraError, EndOfStream, MaskedgeError
 from maskedge.health.faults import AcceleratorLost, CameraLost, LensCovered, PictureBlack
 
@@ -30,6 +32,7 @@ class CameraPicture(Check):
     child = True
     settings = True
     fault = CameraLost
+    credential = urls.PASSWORD_CREDENTIAL
     crash = "unplug the camera and plug it in again, or restart the computer; check its cable"
 
     def limit(self, place: Place) -> float:
@@ -43,7 +46,7 @@ class CameraPicture(Check):
             camera = open_source(place.config.camera)
             yield from self._look(camera)
         except MaskedgeError as error:
-            if isinstance(error, CameraError) and _serving(place):
+            if isinstance(error, CameraError) and serving(place):
                 yield self.warn(
                     f"{error} (the running service may have it)",
                     "sudo systemctl stop maskedge, and look again; or ask the service: "
@@ -158,28 +161,24 @@ class EdgeTpu(Check):
 
     def _compiled(self, place: Place, bad: Any) -> Iterator[Finding]:
         from maskedge.inference.edgetpu import compiled_path
-        from maskedge.modelfile import models_dir
+        from maskedge.models.parcel import of_role
+        from maskedge.models.store import ROLES, Store
 
         own = [place.config.detector.model, place.config.classifier.model]
         networks = [path for path in own if path is not None and path.suffix == ".tflite"]
-        if None in own:
-            networks += [
-                path for path in models_dir().glob("*.tflite") if "_edgetpu" not in path.stem
-            ]
+        store = Store(paths.models_store(place.environ, place.root))
+        folders = next(store.fallbacks())
+        for role, model in zip(ROLES, own, strict=True):
+            if model is None:
+                networks += [item.path for item in of_role(folders, role)]
         missing = [path for path in networks if not compiled_path(path).exists()]
         if missing:
             yield bad(
                 f"{len(missing)} of {len(networks)} networks aren't compiled for it "
                 f"({missing[0].name} …), so the CPU runs them",
-                f"on an x86 computer: python -m convert compile {missing[0].parent}/*.tflite",
+                f"on an x86 computer: python -m convert compile {missing[0].name} …; then here: "
+                "sudo maskedge models install *_edgetpu.tflite",
             )
-
-
-def _serving(place: Place) -> bool:
-    try:
-        return (unit_state(place) or {}).get("ActiveState") == "active"
-    except Exception:  # noqa: BLE001 - the unit's own check tells
-        return False
 
 
 def _shut_out(place: Place) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from maskedge import paths
 from maskedge.health.faults import HELP_ROOT, Fault, Situation
 
 if TYPE_CHECKING:
@@ -50,6 +51,10 @@ class Place:
     root: Path = Path("/")
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
+    def environ_with(self, credential: str | None) -> Mapping[str, str]:
+        """The environment as the unit has it, with this credential."""
+        return paths.unit_environ(credential, self.environ, self.root)
+
 
 class Check:
     """One thing to look at; a subclass a thing.
@@ -62,6 +67,7 @@ class Check:
         fault: what the daemon would report.
         stops: faults that the daemon gets over, but that somebody who sets it up must mend.
         crash: what to do when the process of its own crashes or doesn't end.
+        credential: what the unit is handed for it.
     """
 
     name: ClassVar[str]
@@ -71,6 +77,7 @@ class Check:
     fault: ClassVar[type[Fault] | None] = None
     stops: ClassVar[frozenset[type[Fault]]] = frozenset()
     crash: ClassVar[str] = "run it again; if it stays so, report it with this line"
+    credential: ClassVar[str | None] = None
 
     def run(self, place: Place) -> Iterable[Finding]:
         """Look. May raise, hang or crash: that becomes a finding, too."""

@@ -43,9 +43,15 @@ def examine(checks: Iterable[Check], place: Place) -> Iterator[Finding]:
         yield from (_in_child if check.child else _in_thread)(check, place)
 
 
-def unexpected(check: Check, error: BaseException) -> Finding:
-    """A check that failed itself."""
-    return check.fail(f"can't be checked ({type(error).__name__}: {error})", check.crash)
+def findings_of(check: Check, place: Place) -> list[Finding]:
+    """What it finds here; that it fails itself is a finding, too."""
+    findings: list[Finding] = []
+    try:
+        findings.extend(check.run(place))
+    except Exception as error:  # noqa: BLE001 - told as a finding
+        why = f"can't be checked ({type(error).__name__}: {error})"
+        findings.append(check.fail(why, check.crash))
+    return findings
 
 
 def _late(check: Check, limit: float) -> Finding:
@@ -54,17 +60,10 @@ def _late(check: Check, limit: float) -> Finding:
 
 def _in_thread(check: Check, place: Place) -> list[Finding]:
     answer: queue.Queue[list[Finding]] = queue.Queue()
-
-    def look() -> None:
-        findings: list[Finding] = []
-        try:
-            findings.extend(check.run(place))
-        except Exception as error:  # noqa: BLE001 - told as a finding
-            findings.append(unexpected(check, error))
-        answer.put(findings)
-
     limit = check.limit(place)
-    threading.Thread(target=look, name=check.name, daemon=True).start()
+    threading.Thread(
+        target=lambda: answer.put(findings_of(check, place)), name=check.name, daemon=True
+    ).start()
     try:
         return answer.get(timeout=limit)
     except queue.Empty:
@@ -80,7 +79,7 @@ def _in_child(check: Check, place: Place) -> list[Finding]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env=dict(place.environ),
+        env=dict(place.environ_with(check.credential)),
         start_new_session=True,
     )
     try:

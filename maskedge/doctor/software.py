@@ -12,11 +12,15 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from maskedge import paths
 from maskedge.doctor.finding import Check, Finding, Place, split
 from maskedge.errors import MaskedgeError
+from maskedge.health.faults import ModelsRefused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Generator, Iterable, Iterator
+
+    from maskedge.models.store import Folders
 
 OLDEST = (3, 11)
 MACHINES = {"aarch64", "arm64", "x86_64"}
@@ -187,7 +191,7 @@ class Networks(Check):
     def run(self, place: Place) -> Iterable[Finding]:  # noqa: D102
         try:
             yield from self._shipped()
-            yield from self._chosen(place)
+            yield from self._chosen(place, (yield from self._in_force(place)))
         except MaskedgeError as error:
             yield self.fail(*split(str(error)))
 
@@ -199,20 +203,37 @@ class Networks(Check):
             ModelFile.load(card.with_suffix(".tflite"))
         yield self.ok(f"{len(cards)} files in {models_dir()} have the SHA-256 that they should")
 
-    def _chosen(self, place: Place) -> Iterator[Finding]:
+    def _in_force(self, place: Place) -> Generator[Finding, None, Folders]:
+        """What is installed; and where networks lie that the daemon would start with."""
+        from maskedge.models.store import ROLES, Store
+
+        store = Store(paths.models_store(place.environ, place.root))
+        try:
+            current, folders = store.state().current, store.folders()
+        except MaskedgeError as error:
+            yield self.fail(*split(str(error)), ModelsRefused)
+            return next(store.fallbacks())
+        for role in ROLES:
+            if name := current.of(role):
+                when = str(store.origin(name).get("installed_at", "at an unknown time"))[:10]
+                yield self.ok(f"{role}: installed {when} ({store.sets / name})")
+        return folders
+
+    def _chosen(self, place: Place, folders: Folders) -> Iterator[Finding]:
         import numpy as np
 
         from maskedge.camera.frame import ChannelOrder, Frame
         from maskedge.geometry import Box
-        from maskedge.modelfile import models_dir
-        from maskedge.vision.faces import open_detector
+        from maskedge.vision.faces import View, open_detector
         from maskedge.vision.masks import open_classifier
 
         config = place.config
         cpu = config.inference.model_copy(update={"accelerator": "cpu"})
-        detector = open_detector(config.detector, cpu, models_dir())
-        classifier = open_classifier(config.classifier, cpu, models_dir())
-        frame = Frame(np.full((480, 640, 3), 90, np.uint8), ChannelOrder.RGB, 0.0, 0)
+        view = View.of(config)
+        detector = open_detector(config.detector, cpu, folders.detector, view)
+        classifier = open_classifier(config.classifier, cpu, folders.classifier)
+        grey = np.full((view.height, view.width, 3), 90, np.uint8)
+        frame = Frame(grey, ChannelOrder.RGB, 0.0, 0)
         took = {}
         for name, look in (
             ("detector", lambda: detector.detect(frame)),

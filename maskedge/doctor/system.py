@@ -1,30 +1,23 @@
-"""Clock, heat, disk and service: the machine that the daemon runs on."""
+"""Clock, heat and service: the machine that the daemon runs on."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
-import tempfile
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from maskedge import clock, paths
+from maskedge import clock
 from maskedge.doctor.finding import Check, Finding, Place
 from maskedge.errors import EX_CONFIG
 from maskedge.health import soc
-from maskedge.health.faults import ClockUnsynced, OutboxUnwritable, Throttled
+from maskedge.health.faults import ClockUnsynced, Throttled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from pathlib import Path
+    from collections.abc import Iterable
 
 HOT = 80.0
 """Degrees Celsius from which a Pi 4 or 5 begins to slow down."""
-SPACE_LOW, SPACE_OUT = 200e6, 20e6
-"""Free bytes: a crowded outbox takes about 150 MB; below 20 MB it's a matter of hours."""
 SERVICE = "maskedge.service"
-STATE = "var/lib/maskedge"
 
 
 class Clock(Check):
@@ -62,41 +55,6 @@ class Temperature(Check):
             yield self.warn(f"since it was switched on, there was {past}", soc.CURES)
 
 
-class Disk(Check):
-    """Whether events can be stored."""
-
-    name = "disk"
-    settings = True
-    fault = OutboxUnwritable
-
-    def run(self, place: Place) -> Iterable[Finding]:  # noqa: D102
-        folder = _state_folder(place)
-        existing = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
-        try:
-            _write(folder, existing)
-            free = shutil.disk_usage(existing).free
-        except PermissionError as error:
-            cure = "sudo maskedge doctor disk" if os.geteuid() else "see who may write there"
-            yield self.fail(f"{folder}: can't be written by this user ({error.strerror})", cure)
-        except OSError as error:
-            yield self.fail(
-                f"{folder}: can't be written ({error.strerror})",
-                "mount it writable, free space on it, or set outbox.path",
-            )
-        else:
-            yield from self._space(folder, free)
-
-    def _space(self, folder: Path, free: int) -> Iterator[Finding]:
-        said = f"{folder}: {free / 1e6:,.0f} MB free"
-        cure = "free space: sudo journalctl --vacuum-size=50M; sudo apt-get clean"
-        if free < SPACE_OUT:
-            yield self.fail(said, cure)
-        elif free < SPACE_LOW:
-            yield self.warn(said, cure)
-        else:
-            yield self.ok(f"{said}, writable")
-
-
 class Unit(Check):
     """The service, where there is one."""
 
@@ -130,17 +88,12 @@ class Unit(Check):
             yield self.ok("runs, and starts with the system")
 
 
-def _write(folder: Path, existing: Path) -> None:
-    """Try to write, or where the folder isn't there yet, whether it could be made."""
-    if existing == folder:
-        with tempfile.TemporaryFile(dir=folder) as probe:
-            probe.write(bytes(65_536))
-            probe.flush()
-            os.fsync(probe.fileno())
-    elif not existing.is_dir():
-        raise NotADirectoryError(None, f"{existing} is no folder")
-    elif not os.access(existing, os.W_OK | os.X_OK):
-        raise PermissionError(None, f"{existing} belongs to somebody else")
+def serving(place: Place) -> bool:
+    """Whether the service runs now, and so has camera, pins and port."""
+    try:
+        return (unit_state(place) or {}).get("ActiveState") == "active"
+    except Exception:  # noqa: BLE001 - the unit's own check tells
+        return False
 
 
 def unit_state(place: Place) -> dict[str, str] | None:
@@ -157,13 +110,3 @@ def unit_state(place: Place) -> dict[str, str] | None:
         env=dict(place.environ),
     ).stdout
     return dict(line.partition("=")[::2] for line in said.splitlines())
-
-
-def _state_folder(place: Place) -> Path:
-    """The outbox's folder; for somebody at the terminal, the service's where there is one."""
-    if place.config.outbox.path is not None:
-        return place.config.outbox.path.parent
-    service = place.root / STATE
-    if not place.environ.get("STATE_DIRECTORY") and os.path.lexists(service):
-        return service
-    return paths.state_dir(place.environ)
