@@ -2,6 +2,7 @@
 # Installs maskedge as a service on 64-bit Raspberry Pi OS or Debian (Bookworm, Trixie).
 # Run it again to upgrade: configuration, password and waiting events are kept.
 set -eu
+umask 022 # the service's user must read what a careful root installs
 
 usage() {
   cat <<'END'
@@ -20,7 +21,12 @@ prefix=$root/opt/maskedge
 etc=$root/etc/maskedge
 unit=$root/etc/systemd/system/maskedge.service
 rule=$root/etc/udev/rules.d/60-maskedge-coral.rules
+command=$root/usr/local/bin/maskedge
 state=$root/var/lib/private/maskedge
+manual=$root/usr/local/share/man/man1/maskedge.1
+completions="bash:$root/usr/local/share/bash-completion/completions/maskedge
+zsh:$root/usr/local/share/zsh/site-functions/_maskedge
+fish:$root/usr/local/share/fish/vendor_completions.d/maskedge.fish"
 start=yes uninstall=no purge=no
 
 say() { echo "maskedge: $*"; }
@@ -44,14 +50,22 @@ done
 [ "$(id -u)" = 0 ] || die "run it as root: sudo systemd/install.sh" 77
 
 if [ "$uninstall" = yes ]; then
-  if managed && [ -e "$unit" ]; then systemctl disable --now maskedge.service; fi
-  rm -rf "$prefix" "$unit" "$rule"
-  if [ "$purge" = yes ]; then rm -rf "$etc" "$state" "$root/var/lib/maskedge"; fi
-  if managed; then systemctl daemon-reload; fi
+  if managed && [ -e "$unit" ]; then systemctl disable --quiet --now maskedge.service; fi
+  if [ "$(readlink "$command")" = /opt/maskedge/venv/bin/maskedge ]; then rm "$command"; fi
+  rm -rf "$prefix" "$unit" "$rule" "$root/etc/systemd/system/multi-user.target.wants/maskedge.service"
+  rm -f "$manual"
+  for completion in $completions; do rm -f "${completion#*:}"; done
+  if [ "$purge" = yes ]; then rm -rf "$etc" "$unit.d" "$state" "$root/var/lib/maskedge"; fi
+  if managed; then
+    systemctl daemon-reload
+    systemctl reset-failed maskedge.service 2>/dev/null || true
+  fi
   say "removed$([ "$purge" = yes ] || echo "; /etc/maskedge and waiting events are kept (--purge removes them)")"
   exit 0
 fi
 
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
 case $(uname -m) in
 aarch64 | x86_64) ;;
 *) die "$(uname -m): only 64-bit systems are supported; install the 64-bit Raspberry Pi OS" ;;
@@ -60,26 +74,41 @@ command -v python3 >/dev/null || die "python3 is missing: sudo apt-get install p
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
   die "$(python3 --version) is too old: Bookworm or newer has 3.11"
 
+apt() { DEBIAN_FRONTEND=noninteractive apt-get -y -qq "$@" </dev/null >"$work/apt" 2>&1; }
+# A freshly written image has no lists of packages yet, and would seem to have no picamera2.
+if command -v apt-get >/dev/null && ! ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1; then
+  say "fetching the list of packages"
+  apt update || say "apt-get update failed: $(tail -n 1 "$work/apt")"
+fi
 packages=
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages=python3-venv
 # Only Raspberry Pi OS has picamera2; elsewhere the camera is USB or a stream.
-if ! python3 -c 'import picamera2' 2>/dev/null && command -v apt-cache >/dev/null &&
-  apt-cache show python3-picamera2 >/dev/null 2>&1; then
+if ! python3 -c 'import picamera2' 2>/dev/null && apt-cache show python3-picamera2 >/dev/null 2>&1; then
   packages="$packages python3-picamera2"
 fi
-if [ -n "$packages" ]; then
-  say "installing$packages"
-  # shellcheck disable=SC2086 # split on purpose
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages
-fi
+for package in $packages; do
+  say "installing $package"
+  apt install --no-install-recommends "$package" || { apt update && apt install --no-install-recommends "$package"; } || {
+    cat "$work/apt" >&2
+    die "apt-get could not install $package"
+  }
+done
 
-say "installing the program into /opt/maskedge"
-[ -x "$prefix/venv/bin/python" ] || python3 -m venv --system-site-packages "$prefix/venv"
-rm -rf "$here/build" # else files of an older version could slip into the wheel
-"$prefix/venv/bin/python" -m pip install --quiet --disable-pip-version-check --upgrade "$here"
-rm -rf "$here/build"
+say "installing the program into /opt/maskedge (some minutes on a Pi)"
+# After an upgrade of the system to another Python the old environment doesn't work any more.
+"$prefix/venv/bin/python" -m pip --version >/dev/null 2>&1 ||
+  python3 -m venv --clear --system-site-packages "$prefix/venv"
+# Built from a copy: root leaves nothing in the user's checkout.
+mkdir -p "$work/source/docs"
+for part in pyproject.toml setup.py MANIFEST.in README.md LICENSE maskedge convert models; do
+  cp -R "$here/$part" "$work/source"
+done
+cp "$here/docs/faults.md" "$work/source/docs"
+"$prefix/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir \
+  --upgrade "$work/source[web]" || die "pip could not install it: is there a network?"
 
-install -d -m 0755 "$etc" "$(dirname "$unit")" "$(dirname "$rule")"
+install -d -m 0755 "$etc" "$(dirname "$unit")" "$(dirname "$rule")" "$(dirname "$command")"
+[ -e "$command" ] || ln -sf /opt/maskedge/venv/bin/maskedge "$command"
 if [ -e "$etc/config.yaml" ]; then
   install -m 0644 "$here/config.yaml" "$etc/config.yaml.new"
   say "kept /etc/maskedge/config.yaml; today's defaults are in config.yaml.new"
@@ -91,14 +120,28 @@ fi
 install -m 0644 "$here/systemd/maskedge.service" "$unit"
 install -m 0644 "$here/systemd/60-maskedge-coral.rules" "$rule"
 
+# The manual page, and the shells' Tab key.
+mkdir -p "$(dirname "$manual")"
+"$prefix/venv/bin/maskedge" man >"$manual"
+for completion in $completions; do
+  mkdir -p "$(dirname "${completion#*:}")"
+  "$prefix/venv/bin/maskedge" completion "${completion%%:*}" >"${completion#*:}"
+done
+
+if [ -z "$root" ]; then
+  for group in plugdev apex gpio; do getent group $group >/dev/null || groupadd --system $group; done
+fi
 if managed; then
-  getent group plugdev >/dev/null || groupadd --system plugdev
   systemctl daemon-reload
-  if command -v udevadm >/dev/null; then udevadm control --reload && udevadm trigger -s usb; fi
-  if [ "$start" = yes ]; then
-    systemctl enable --quiet maskedge.service
-    systemctl restart maskedge.service
+  # In a container there is no udev to talk to.
+  if udevadm control --reload 2>/dev/null; then udevadm trigger -s usb; fi
+fi
+if [ "$start" = yes ] && [ -z "$root" ]; then
+  systemctl enable --quiet maskedge.service # in an image that is being built: for its first boot
+  if managed; then
+    systemctl reset-failed maskedge.service 2>/dev/null || true # or an old start limit still holds
+    systemctl restart maskedge.service || die "it doesn't start; see: journalctl -u maskedge"
     say "running; see: journalctl -fu maskedge"
   fi
 fi
-say "edit /etc/maskedge/config.yaml (changes are taken over at once), check with: $prefix/venv/bin/maskedge check"
+say "edit /etc/maskedge/config.yaml (changes are taken over at once), check with: maskedge check"

@@ -10,6 +10,12 @@ import pytest
 ROOT = Path(__file__).parents[2]
 NEEDED = ("pyproject.toml", "setup.py", "MANIFEST.in", "README.md", "LICENSE", "config.yaml")
 
+COMPLETIONS = (
+    "bash-completion/completions/maskedge",
+    "zsh/site-functions/_maskedge",
+    "fish/vendor_completions.d/maskedge.fish",
+)
+
 
 @pytest.fixture
 def checkout(tmp_path):
@@ -32,7 +38,7 @@ def install(checkout, tmp_path):
             env={**os.environ, "MASKEDGE_ROOT": str(tmp_path / "root")},
             capture_output=True,
             text=True,
-            timeout=170,
+            timeout=280,
             check=False,
         )
 
@@ -43,12 +49,15 @@ def files(folder):
     return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(os.geteuid() != 0, reason="install.sh wants root, even into a folder")
 def test_install_upgrade_uninstall_purge(install, checkout, tmp_path):
     root = tmp_path / "root"
+    before = files(checkout)
     done = install("--no-start")
     assert done.returncode == 0, done.stderr
-    assert not (checkout / "build").exists()
+    assert files(checkout) == before
     program = root / "opt/maskedge/venv/bin/maskedge"
     checked = subprocess.run(
         [program, "check", "--config", root / "etc/maskedge/config.yaml"],
@@ -57,6 +66,13 @@ def test_install_upgrade_uninstall_purge(install, checkout, tmp_path):
     assert checked.returncode == 0, checked.stderr
     assert "face_detector_320x320.tflite" in checked.stdout
     assert "etc/systemd/system/maskedge.service" in files(root)
+
+    command = root / "usr/local/bin/maskedge"
+    assert str(command.readlink()) == "/opt/maskedge/venv/bin/maskedge"
+    local = root / "usr/local/share"
+    assert ".TH MASKEDGE 1" in (local / "man/man1/maskedge.1").read_text()
+    for path in COMPLETIONS:
+        assert "_MASKEDGE_COMPLETE" in (local / path).read_text()
 
     config = root / "etc/maskedge/config.yaml"
     config.write_text("name: mine\n")
@@ -71,6 +87,7 @@ def test_install_upgrade_uninstall_purge(install, checkout, tmp_path):
 
     assert install("--uninstall").returncode == 0
     assert files(root) == {"etc/maskedge/config.yaml", "etc/maskedge/config.yaml.new"}
+    assert not command.is_symlink()
     assert install("--uninstall", "--purge").returncode == 0
     assert files(root) == set()
 

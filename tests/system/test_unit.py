@@ -1,5 +1,6 @@
 """The systemd unit: it verifies, it is tight, and it holds what the platform was found to need."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -47,16 +48,19 @@ def test_it_verifies_and_its_exposure_is_at_most_1_3():
         ("StateDirectoryMode", "0700"),
         ("LoadCredential", "mqtt-password:/etc/maskedge/mqtt-password"),
         ("ProtectSystem", "strict"),
+        ("ReadOnlyPaths", "/etc/maskedge"),
         ("ProtectHome", "yes"),
         ("NoNewPrivileges", "yes"),
         ("CapabilityBoundingSet", ""),
-        # camera and Coral, nothing else
+        # camera, Coral and GPIO header, nothing else
         ("DevicePolicy", "closed"),
         ("DeviceAllow", "char-video4linux rw"),
         ("DeviceAllow", "char-media rw"),
         ("DeviceAllow", "char-dma_heap rw"),
         ("DeviceAllow", "char-usb_device rw"),
         ("DeviceAllow", "char-apex rw"),
+        ("DeviceAllow", "char-gpiochip rw"),
+        ("SupplementaryGroups", "video plugdev apex gpio"),
         ("DeviceAllow", "/dev/vchiq rw"),
         ("RestrictAddressFamilies", "AF_INET AF_INET6 AF_UNIX AF_NETLINK"),  # libusb: the last
         # OpenBLAS asks for mbind at import: an error, not a signal
@@ -66,6 +70,9 @@ def test_it_verifies_and_its_exposure_is_at_most_1_3():
         ("MemoryDenyWriteExecute", "yes"),
         # bounds
         ("MemoryMax", "512M"),
+        # memory stays memory
+        ("LimitCORE", "0"),
+        ("MemorySwapMax", "0"),
         ("TasksMax", "64"),
     ],
 )
@@ -79,8 +86,17 @@ def test_it_never_hides_the_processor_from_the_networks():
 
 
 def test_only_char_devices_that_are_named_are_allowed():
-    assert len(directives()["DeviceAllow"]) == 6
+    assert len(directives()["DeviceAllow"]) == 7
 
 
 def test_systemd_waits_longer_than_a_clean_end_takes():
     assert float(directives()["TimeoutStopSec"][0]) > STOP_WITHIN + 2
+
+
+def test_the_installer_makes_each_group_that_the_unit_names():
+    # One that is missing keeps the service from starting; `video` is in every Debian.
+    (named,) = directives()["SupplementaryGroups"]
+    made = re.search(r"for group in ([\w ]+);", (ROOT / "systemd/install.sh").read_text())
+    assert set(named.split()) == {"video", *made[1].split()}
+    rules = (ROOT / "systemd/60-maskedge-coral.rules").read_text()
+    assert set(re.findall(r'GROUP="(\w+)"', rules)) <= set(named.split())
