@@ -5,7 +5,9 @@ Start-up is kept cheap: ``maskedge --help`` loads neither OpenCV nor an interpre
 
 from __future__ import annotations
 
+import errno
 import importlib
+import io
 import os
 import signal
 import sys
@@ -14,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from maskedge import __version__
-from maskedge.errors import EX_OK, EX_USAGE, MaskedgeError
+from maskedge import __version__, coredump
+from maskedge.errors import EX_OK, EX_UNAVAILABLE, EX_USAGE, MaskedgeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,13 +29,28 @@ COMMANDS = {
     "doctor": "Look at camera, broker, Coral, system; say what to do about what is wrong.",
     "detect": "Judge pictures and videos; print or draw what was found.",
     "listen": "Subscribe and print violations as they arrive.",
+    "signal": "Try the lamp, relay or program that a violation switches.",
+    "models": "List, verify, install and take back networks.",
+    "review": "Label the uncertain faces that were kept, for the next training.",
+    "purge": "Remove the pictures that are kept on this machine.",
     "bench": "Measure what a frame costs on this machine.",
+    "completion": "Print a script that makes your shell complete commands.",
+    "man": "Print the manual page.",
 }
 """Sub-commands with the one line that ``--help`` shows; the modules hold the rest."""
 
 
 class LazyGroup(click.Group):
     """Imports ``maskedge.commands.NAME`` when NAME is run or its own help is asked for."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; that its reader (head, less) has gone is no error of ours."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            # Python must not flush to it again at the end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 128 + signal.SIGPIPE
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names in the order in which a newcomer needs them."""
@@ -85,12 +102,20 @@ Configuration is looked for at --config, $MASKEDGE_CONFIG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="maskedge")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Face-mask monitor: reads a camera, publishes each violation over MQTT exactly once."""
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":  # https://no-color.org
+        ctx.color = False
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit with a code of sysexits(3)."""
+    coredump.forbid()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A name that isn't text, or a locale without our arrows, is no reason to fail.
+            stream.reconfigure(errors="backslashreplace")
     code = run(argv)
     if any(thread.name == "camera" for thread in threading.enumerate()):
         # A read that hangs in the camera's library for good: its exit handlers would wait for it.
@@ -106,16 +131,22 @@ def run(argv: Sequence[str] | None = None) -> int:
         args = None if argv is None else list(argv)
         result: Any = cli.main(args, prog_name="maskedge", standalone_mode=False)
     except MaskedgeError as error:
-        for line in str(error).splitlines():
-            click.echo(f"maskedge: {line}", err=True)
+        _complain(str(error))
         return error.exit_code
     except click.ClickException as error:
         error.show()
         return EX_USAGE
     except (click.Abort, KeyboardInterrupt):
         return 128 + signal.SIGINT
-    except BrokenPipeError:
-        # The reader (head, less) has gone: not an error, but Python must not flush to it again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}:
+            raise
+        _complain(f"{error.filename or 'output'}: {error.strerror}")
+        return EX_UNAVAILABLE
     return result if isinstance(result, int) else EX_OK
+
+
+def _complain(text: str) -> None:
+    from maskedge.commands.console import complain  # noqa: PLC0415 - only when something is wrong
+
+    complain(text)

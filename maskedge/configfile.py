@@ -11,7 +11,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -238,10 +238,16 @@ def _unknown(loc: KeyPath) -> str:
 def _section_of(loc: KeyPath) -> type[BaseModel]:
     section: type[BaseModel] = Config
     for part in loc[:-1]:
-        inner = section.model_fields[str(part)].annotation
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+        if isinstance(part, int):  # an entry of the list that is meant already
+            continue
+        inner = section.model_fields[part].annotation
+        # A list of sections, ``tuple[Section, ...]``, has its section as the first argument.
+        for candidate in (inner, *get_args(inner)[:1]):
+            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                section = candidate
+                break
+        else:
             break
-        section = inner
     return section
 
 

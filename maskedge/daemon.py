@@ -7,10 +7,8 @@ delivery; so detection waits neither for the network nor for the disk.
 from __future__ import annotations
 
 import logging
-import signal
-import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from maskedge import events, paths
@@ -18,24 +16,30 @@ from maskedge.camera.guard import CameraGuard
 from maskedge.camera.sources import open_guard
 from maskedge.delivery import credentials
 from maskedge.delivery.announcer import Announcer
-from maskedge.delivery.mqtt import Publisher
+from maskedge.delivery.mqtt import Guest, Publisher
 from maskedge.delivery.outbox import Outbox
 from maskedge.errors import EX_OK, AcceleratorError, MaskedgeError
+from maskedge.health.drift import Drift
+from maskedge.health.metrics import Metrics
 from maskedge.health.monitor import Monitor, Parts
 from maskedge.health.watchdog import Notifier, Watchdog, watchdog_interval
 from maskedge.pipeline import Pipeline
-from maskedge.reload import FileWatch
-from maskedge.vision.system import Vision
+from maskedge.requests import Requests
+from maskedge.review.keeper import ReviewSet
+from maskedge.signals.local import Signals
+from maskedge.snapshots.maker import Snapshots
+from maskedge.takeover import Successor, Takeover
+from maskedge.teller import Teller
 from maskedge.web.page import StatusPage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from types import FrameType
+    from collections.abc import Callable, Sequence
 
     from maskedge.camera.frame import Camera, Frame
     from maskedge.config import Config
     from maskedge.configfile import LoadedConfig
     from maskedge.people.verdict import Decision
+    from maskedge.vision.system import Vision
 
 log = logging.getLogger(__name__)
 
@@ -47,13 +51,10 @@ FLUSH = 3.0
 """Seconds that a clean exit may take to hand the last events to the broker."""
 STOP_WITHIN = 3.5
 """Seconds that a clean exit may take in all, though camera, broker and disk hang at once."""
+LAST_PICTURE = 0.3
+"""Of these, what a picture that is being made may take."""
 LAST_WRITE = 0.5
 """Of these, what is kept for the disk."""
-
-
-def _networks(config: Config) -> tuple[object, ...]:
-    """What asks for other networks when it changes."""
-    return config.detector, config.classifier.model, config.inference
 
 
 def _broker(config: Config) -> tuple[object, ...]:
@@ -80,19 +81,16 @@ class Daemon:
         """
         self._loaded = loaded
         self._config = loaded.config
-        self._reload = reload
         self._make_camera = make_camera
-        self._watch = FileWatch(loaded.path if reload else None)
-        self._stopping = threading.Event()
-        self._reload_asked = threading.Event()
+        self._takeover = Takeover(loaded, reload)
+        self._requests = Requests(self._takeover.ask)
         self._config_error: str | None = None
-        self._violations: dict[int, events.Violation] = {}
+        self._models_error: str | None = None
         self._base: float | None = None
-        self._interruptible = False
 
     def stop(self) -> None:
         """Ask for a clean end; from any thread."""
-        self._stopping.set()
+        self._requests.stopping.set()
 
     def run(self) -> int:
         """Watch until stopped or the source ends; returns the exit code.
@@ -103,13 +101,18 @@ class Daemon:
         config = self._config
         notifier = Notifier()
         self._watchdog = Watchdog(notifier, watchdog_interval(), CURE_LIMIT)
-        with self._signals(), closing(StatusPage(self._loaded)) as self._page:
+        with self._requests.listening(), closing(StatusPage(self._loaded)) as self._page:
             self._vision = self._open_vision(config)
             self._outbox = Outbox(paths.outbox_path(config), max_events=config.outbox.max_events)
+            metrics = Metrics()
+            self._local = Signals(config.signals, metrics.count)
+            self._snapshots = Snapshots(config, metrics.count)
             self._publisher = self._open_publisher(config)
-            self._monitor = Monitor(config, self._publisher, time.monotonic())
+            self._drift = Drift(config, self._vision.files, paths.baseline_path(config))
+            self._monitor = Monitor(config, self._publisher, time.monotonic(), self._drift, metrics)
             self._pipeline = self._open_pipeline(config)
-            self._builder = self._open_builder(config)
+            self._teller = Teller(self._open_builder(config), self._outbox)
+            self._review = ReviewSet(config)
             self._guard = self._open_guard(config)
             notifier.send("READY=1", f"STATUS=watching {config.camera.source}")
             try:
@@ -121,7 +124,7 @@ class Daemon:
         return EX_OK
 
     def _watch_on(self) -> None:
-        while not self._stopping.is_set():
+        while not self._requests.stopping.is_set():
             frame = self._guard.wait(TURN)
             now = time.monotonic()
             if frame is not None:
@@ -135,9 +138,7 @@ class Daemon:
             parts = self._parts()
             if self._monitor.look(parts, now):
                 self._page.looked(self._monitor, parts, now)
-            if self._reload_asked.is_set() or self._watch.changed(now):
-                self._reload_asked.clear()
-                self._take_over()
+            self._look_for_changes(now)
 
     def _process(self, frame: Frame) -> bool:
         """Take a frame through the whole pipeline; False: it was lost on the way."""
@@ -150,10 +151,11 @@ class Daemon:
             return False
         if frame.path is None:  # a recording may well stand still or fade to black
             self._vision.watch_scene(frame, now)
-        self._tell(result.decisions)
+        self._snapshots.take(frame, result.persons, self._tell(result.decisions))
         seconds = time.perf_counter() - start
         self._monitor.frame(result, seconds, now)
         self._page.frame(frame, result, seconds)
+        self._review.frame(frame, result, now, self._vision.models)
         return True
 
     def _time(self, frame: Frame) -> float:
@@ -175,31 +177,14 @@ class Daemon:
         if now - lost_since > self._config.verdict.leave_after:
             self._tell(self._pipeline.flush(now))
 
-    def _tell(self, decisions: Sequence[Decision]) -> None:
-        """Decisions become events, and events enter the outbox before anything else happens."""
-        made = []
-        for decision in decisions:
-            if decision.type == "started":
-                event = self._builder.started(
-                    label=decision.label,
-                    confidence=decision.confidence,
-                    votes=events.Votes(decision.frames, decision.agree),
-                    track_id=decision.track_id,
-                    box=decision.box,
-                    first_seen=decision.first_seen,
-                    decided_at=decision.decided_at,
-                )
-                self._violations[decision.key] = event
-            else:
-                started = self._violations.pop(decision.key)
-                ended_at = decision.ended_at or decision.decided_at
-                event = self._builder.ended(started, ended_at, decision.box)
-            log.info("%s %s, person %d", event.label, event.type, event.track_id)
-            made.append(event)
+    def _tell(self, decisions: Sequence[Decision]) -> Sequence[events.Violation]:
+        """Events first enter the outbox, then they are signalled, counted and shown."""
+        made = self._teller.tell(decisions)
         if made:
-            self._outbox.submit(*made)
+            self._local.told(made)
             self._monitor.told(decisions)
             self._page.told(made)
+        return made
 
     def _parts(self) -> Parts:
         return Parts(
@@ -211,32 +196,47 @@ class Daemon:
             accelerator_fault=self._vision.fault,
             scene=self._vision.scene,
             config_error=self._config_error,
+            signals=self._local.status(),
+            review_error=self._review.error,
+            models_error=self._models_error,
+            snapshot_error=self._snapshots.error(),
         )
 
-    def _take_over(self) -> None:
-        """Swap the configuration between two frames; a wrong one is refused, the old runs on."""
-        if self._reload is None:
-            return
-        old = self._config
+    def _look_for_changes(self, now: float) -> None:
+        """A changed configuration is taken over; a wrong one is refused, the old runs on."""
         try:
-            loaded = self._reload()
-            new = loaded.config
-            _broker(new)
-            credentials.tls_context(new.mqtt.tls)
-            vision = self._vision if _networks(new) == _networks(old) else Vision.open(new)
-            self._reconfigure_page(loaded, vision)
+            successor = self._takeover.look(now, self._config, self._vision.folders)
+            if successor is not None:
+                self._take_over(successor)
         except MaskedgeError as error:
             self._config_error = f"the new configuration is refused: {error}"
             self._page.refused(str(error))
-            return
+
+    def _take_over(self, successor: Successor) -> None:
+        """Swap between two frames; persons and their violations stay.
+
+        Raises:
+            MaskedgeError: the status page refuses it; everything is as it was.
+        """
+        try:
+            self._page.reconfigure(successor.loaded)
+        except MaskedgeError:
+            successor.discard()
+            raise
+        old, new = self._config, successor.loaded.config
         self._config, self._config_error = new, None
-        if new.motion != old.motion:
-            vision.new_gate(new.motion)
-        if vision is not self._vision:
+        self._models_error = successor.refused
+        if successor.vision is not None:
+            successor.vision.inherit(self._vision)
             self._vision.close()
-            self._vision = vision
+            self._vision = successor.vision
+            log.info("networks in force: detector %s, classifier %s", *self._vision.models)
+        if new.motion != old.motion:
+            self._vision.new_gate(new.motion)
+        vision = self._vision
         self._pipeline.replace_vision(vision.detector, vision.classifier, vision.gate)
         self._pipeline.reconfigure(new)
+        self._snapshots.reconfigure(new)
         if _broker(new) != self._broker:
             self._publisher.close(FLUSH)
             self._publisher = self._open_publisher(new)
@@ -244,26 +244,19 @@ class Daemon:
             self._guard.close()
             self._base = None
             self._guard = self._open_guard(new)
-        self._builder = self._open_builder(new)
+        self._teller.builder = self._open_builder(new)
+        self._local.reconfigure(new.signals, self._teller.standing)
+        self._drift.reconfigure(new, vision.files)
         self._monitor.reconfigure(new, self._publisher)
-        log.info("new configuration in force")
-
-    def _reconfigure_page(self, loaded: LoadedConfig, vision: Vision) -> None:
-        """The last step that may refuse: then new networks aren't wanted either."""
-        try:
-            self._page.reconfigure(loaded)
-        except MaskedgeError:
-            if vision is not self._vision:
-                vision.close()
-            raise
+        self._review.reconfigure(new)
+        if new != old or successor.vision is None:
+            log.info("new configuration in force")
 
     def _open_vision(self, config: Config) -> Vision:
-        """The one step of starting that may hang, in an Edge TPU: SIGTERM ends it at once."""
-        self._interruptible = True
-        try:
-            return Vision.open(config)
-        finally:
-            self._interruptible = False
+        """The one step of starting that may hang, in an Edge TPU."""
+        with self._requests.interruptible():
+            vision, self._models_error = self._takeover.first(config)
+        return vision
 
     def _open_guard(self, config: Config) -> CameraGuard:
         make = self._make_camera
@@ -272,8 +265,10 @@ class Daemon:
 
     def _open_publisher(self, config: Config) -> Publisher:
         self._broker = _broker(config)
-        guest = Announcer(config, paths.outbox_path(config).with_name("homeassistant.json"))
-        publisher = Publisher(config.mqtt, config.topic_root, self._outbox, guest=guest)
+        announcer = Announcer(config, paths.outbox_path(config).with_name("homeassistant.json"))
+        guests: list[Guest] = [announcer, self._snapshots.sender]
+        publisher = Publisher(config.mqtt, config.topic_root, self._outbox, guests=guests)
+        self._snapshots.sender.listener = publisher.wake
         publisher.start()
         return publisher
 
@@ -289,34 +284,24 @@ class Daemon:
         )
 
     def _open_builder(self, config: Config) -> events.EventBuilder:
-        return events.EventBuilder(config.device, config.name, self._vision.models)
+        pictures = f"{config.topic_root}/snapshot" if config.snapshot.mqtt else None
+        return events.EventBuilder(
+            config.device, config.name, self._vision.models, snapshot_root=pictures
+        )
 
     def _shut_down(self) -> None:
         now = time.monotonic()
         stop_by = now + STOP_WITHIN
+        self._drift.save()
+        self._takeover.close()
         self._guard.close()
+        self._review.close(0.0)  # it writes on beside the rest
         self._tell(self._pipeline.flush(now))
         self._monitor.look(self._parts(), now, force=True)
+        self._snapshots.close(LAST_PICTURE)
         self._publisher.close(min(FLUSH, stop_by - LAST_WRITE - time.monotonic()))
+        self._local.close(max(0.2, stop_by - LAST_WRITE - time.monotonic()))
         self._outbox.close(max(LAST_WRITE, stop_by - time.monotonic()))
+        self._review.close(max(0.0, stop_by - time.monotonic()))
+        self._drift.close(stop_by - time.monotonic())
         self._vision.close()
-
-    @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """SIGTERM and SIGINT end cleanly, SIGHUP reloads; only where signals can be taken."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-
-        def handle(number: int, _frame: FrameType | None) -> None:
-            (self._reload_asked if number == signal.SIGHUP else self._stopping).set()
-            if self._interruptible and number != signal.SIGHUP:
-                raise SystemExit(EX_OK)
-
-        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-        before = {number: signal.signal(number, handle) for number in numbers}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)

@@ -35,6 +35,10 @@ class ModelError(MaskedgeError):
     exit_code = EX_NOINPUT
 
 
+class StoreError(MaskedgeError):
+    """The folder of installed networks can't be read or changed: mend it, or take other rights."""
+
+
 class InputError(MaskedgeError):
     """A picture, video or folder can't be read: go on with the next, or give another."""
 
@@ -62,4 +66,8 @@ class OutboxError(MaskedgeError):
 
 
 class WebError(MaskedgeError):
-    """The status page can't listen: choose another address or port."""
+    """A page can't be served: choose another address or port, or install what is missing."""
+
+
+class ReviewError(MaskedgeError):
+    """The kept faces can't be read or written: mend the disk, the folder or its permissions."""

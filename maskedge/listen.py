@@ -22,6 +22,7 @@ from maskedge.delivery.connection import Connection, Incoming, Waker
 from maskedge.delivery.problems import ConnectionProblem
 from maskedge.errors import EX_OK, BrokerError
 from maskedge.events import VIOLATION, to_json
+from maskedge.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -220,6 +221,7 @@ def listen(  # noqa: PLR0913 - the command's options
     unique: bool = False,
     count: int | None = None,
     timeout: float | None = None,
+    environ: Mapping[str, str] | None = None,
     out: TextIO | None = None,
 ) -> int:
     """Print what comes until Ctrl-C, ``count`` violations or ``timeout`` seconds.
@@ -232,6 +234,7 @@ def listen(  # noqa: PLR0913 - the command's options
         unique: drop repeated ``event_id``.
         count: end after so many violations.
         timeout: end after so many seconds.
+        environ: where the password may be; None: this process's environment.
         out: where to; None: standard output.
 
     Returns:
@@ -244,7 +247,7 @@ def listen(  # noqa: PLR0913 - the command's options
     out = sys.stdout if out is None else out
     shown = 0
     try:
-        with Subscriber(config, device, unique=unique) as subscriber:
+        with Subscriber(config, device, unique=unique, environ=environ) as subscriber:
             for notice in subscriber.notices(timeout):
                 line = _json_line(notice) if as_json else pretty(notice)
                 if line is not None:
@@ -265,7 +268,7 @@ def pretty(notice: Notice) -> str:
     event = notice.event
     if event is None:
         now = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        return _printable(f"{now}  {notice.device}  is {notice.availability}")
+        return printable(f"{now}  {notice.device}  is {notice.availability}")
     ended = event.get("type") == "ended"
     moment = event.get("ended_at" if ended else "decided_at")
     votes = event.get("votes")
@@ -280,7 +283,7 @@ def pretty(notice: Notice) -> str:
         "(late)" if event.get("delayed") else "",
         "(repeated)" if notice.repeated else "",
     ]
-    return _printable("  ".join(field for field in fields if field))
+    return printable("  ".join(field for field in fields if field))
 
 
 def _json_line(notice: Notice) -> str | None:
@@ -306,11 +309,6 @@ def _local(moment: object) -> str:
 
 def _percent(confidence: object) -> str:
     return f"{confidence:.0%}" if isinstance(confidence, int | float) else ""
-
-
-def _printable(text: str) -> str:
-    """Without control characters: what a stranger publishes mustn't steer the terminal."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
 def _left(end: float | None) -> float:

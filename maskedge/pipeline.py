@@ -7,7 +7,6 @@ may hand in a timer for the stages.
 from __future__ import annotations
 
 import math
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,7 +14,7 @@ from maskedge.people.tracker import Tracker
 from maskedge.people.verdict import Decision, Judge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from maskedge.camera.frame import Frame
     from maskedge.config import Config, VerdictConfig
@@ -32,6 +31,9 @@ CLEAR_SHARPNESS = 5.0
 """A face this many times ``min_sharpness`` counts fully."""
 CLEAR_SCORE = 0.75
 """Detector score from which a face counts fully."""
+GATE_PACE = 0.5
+"""Seconds between frames that the motion gate is shown while somebody is watched anyway: enough
+for it to know the scene when they are gone."""
 
 
 class Gate(Protocol):
@@ -54,6 +56,14 @@ class Quality(Protocol):
     @property
     def sharpness(self) -> float:
         """In the unit of ``verdict.min_sharpness``."""
+
+    @property
+    def brightness(self) -> float:
+        """Mean grey level, 0..255."""
+
+    @property
+    def warmth(self) -> float:
+        """Red by blue, in powers of two."""
 
     @property
     def inside(self) -> float:
@@ -82,6 +92,27 @@ class PersonView:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """A person's face that was measured in this frame, and judged if it was clear enough.
+
+    Attributes:
+        track_id: whose it is.
+        box: as detected, pixels.
+        score: the detector's, 0..1.
+        quality: how clearly it was seen.
+        weight: what the look weighed, 0..1; see :func:`look_weight`. 0: it wasn't judged.
+        scores: calibrated probabilities in the order of ``LABELS``; empty if it wasn't judged.
+    """
+
+    track_id: int
+    box: Box
+    score: float
+    quality: Quality
+    weight: float
+    scores: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class FrameResult:
     """What one frame brought.
 
@@ -91,7 +122,8 @@ class FrameResult:
         decisions: with boxes relative to the picture, 0..1.
         looked: whether the detector ran.
         timings: seconds by stage; empty without a timer.
-        classified: faces that the classifier judged.
+        looks: the faces that the classifier judged.
+        unclear: those that were measured, and found too unclear to be judged.
     """
 
     faces: tuple[Face, ...] = ()
@@ -99,7 +131,13 @@ class FrameResult:
     decisions: tuple[Decision, ...] = ()
     looked: bool = False
     timings: dict[str, float] = field(default_factory=dict)
-    classified: int = 0
+    looks: tuple[Look, ...] = ()
+    unclear: tuple[Look, ...] = ()
+
+    @property
+    def classified(self) -> int:
+        """How many faces the classifier judged."""
+        return len(self.looks)
 
 
 def look_weight(quality: Quality, score: float, config: VerdictConfig) -> float:
@@ -141,6 +179,22 @@ class _SteadyTime:
         return time - self._offset
 
 
+class _Laps:
+    """Seconds by stage, each from the end of the one before; none without a timer."""
+
+    def __init__(self, timer: Callable[[], float] | None) -> None:
+        self.timings: dict[str, float] = {}
+        self._timer = timer
+        self._last = 0.0 if timer is None else timer()
+
+    def end(self, stage: str) -> None:
+        """Note the time of a stage that is over."""
+        if self._timer is not None:
+            now = self._timer()
+            self.timings[stage] = now - self._last
+            self._last = now
+
+
 class Pipeline:
     """Sees, follows and judges the persons before one camera. Not thread-safe."""
 
@@ -173,6 +227,7 @@ class Pipeline:
         self._timer = timer
         self._time = _SteadyTime()
         self._view: tuple[int, int] | None = None
+        self._gate_due = -math.inf
         self._tracker = Tracker(config.tracker)
         self._judge = Judge(config.verdict, rule)
         self.reconfigure(config)
@@ -180,6 +235,7 @@ class Pipeline:
     def reconfigure(self, config: Config) -> None:
         """Take new thresholds between frames; persons and open violations stay."""
         self._config = config
+        self._detector.min_face = config.verdict.min_face
         self._tracker.config = config.tracker
         self._judge.reconfigure(config.verdict)
 
@@ -188,6 +244,7 @@ class Pipeline:
     ) -> None:
         """Look with other networks from the next frame on; persons and violations stay."""
         self._detector = detector
+        self._detector.min_face = self._config.verdict.min_face
         self._classifier = classifier
         self._gate = gate
 
@@ -208,23 +265,23 @@ class Pipeline:
         """
         now = self._time.read(now)
         self._view = view = (frame.width, frame.height)
-        timings: dict[str, float] = {}
-        with self._timed(timings, "motion"):
-            looked = self._worth_looking(frame, now)
+        laps = _Laps(self._timer)
+        looked = self._worth_looking(frame, now)
+        laps.end("motion")
         faces: list[Face] = []
         if looked:
-            with self._timed(timings, "detect"):
-                faces = self._detector.detect(frame)[: self._config.detector.max_faces]
-        with self._timed(timings, "track"):
-            tracks = self._tracker.update(
-                [face.box for face in faces], [face.score for face in faces], now, view
-            )
-        with self._timed(timings, "quality"):
-            looks = self._choose_looks(frame, tracks, now)
-        with self._timed(timings, "classify"):
-            self._classify(frame, looks, now)
-        with self._timed(timings, "decide"):
-            decisions = self._judge.update(tracks, now, view)
+            faces = self._detector.detect(frame)[: self._config.detector.max_faces]
+            laps.end("detect")
+        tracks = self._tracker.update(
+            [face.box for face in faces], [face.score for face in faces], now, view
+        )
+        laps.end("track")
+        chosen, unclear = self._choose_looks(frame, tracks, now)
+        laps.end("quality")
+        looks = self._classify(frame, chosen, now)
+        laps.end("classify")
+        decisions = self._judge.update(tracks, now, view)
+        laps.end("decide")
         if self._gate is not None and self._watched():
             self._gate.keep(now)
         return FrameResult(
@@ -232,8 +289,9 @@ class Pipeline:
             persons=tuple(self._person(track) for track in tracks if track.confirmed),
             decisions=tuple(self._outward(decision) for decision in decisions),
             looked=looked,
-            timings=timings,
-            classified=len(looks),
+            timings=laps.timings,
+            looks=looks,
+            unclear=tuple(unclear),
         )
 
     def flush(self, now: float) -> tuple[Decision, ...]:
@@ -243,19 +301,25 @@ class Pipeline:
         return tuple(self._outward(decision) for decision in self._judge.flush(now))
 
     def _worth_looking(self, frame: Frame, now: float) -> bool:
-        """Whether anything moved or anybody is there; the gate sees every frame."""
-        if self._gate is None:
+        """Whether anything moved or anybody is there."""
+        watched = self._watched()
+        if self._gate is None or (watched and now < self._gate_due):
             return True
-        moved = self._gate.moved(frame, now)
-        return moved or self._watched()
+        self._gate_due = now + GATE_PACE
+        # Of the picture that the detector needs anyway; nobody may keep it, see there.
+        moved = self._gate.moved(self._detector.shrunk(frame), now)
+        return moved or watched
 
     def _watched(self) -> bool:
         return bool(self._tracker.tracks or self._judge.open)
 
     def _choose_looks(
         self, frame: Frame, tracks: list[Track], now: float
-    ) -> list[tuple[Track, float]]:
-        """The most urgent tracks that can be judged, with weights, within the budget."""
+    ) -> tuple[list[tuple[Track, Quality, float]], list[Look]]:
+        """The most urgent tracks that can be judged, with weights, within the budget.
+
+        And the looks at those that turned out too unclear.
+        """
         urgent = [
             (urgency, track)
             for track in tracks
@@ -265,22 +329,31 @@ class Pipeline:
             and (urgency := self._judge.needs_look(track, now)) is not None
         ]
         urgent.sort(key=lambda pair: (-pair[0], -pair[1].detection.size))
-        looks: list[tuple[Track, float]] = []
+        looks: list[tuple[Track, Quality, float]] = []
+        unclear = []
         for _, track in urgent:
             if len(looks) >= self._config.classifier.budget:
                 break
             quality = self._assess(frame, track.detection)
             weight = look_weight(quality, track.score, self._config.verdict)
             if weight > 0:
-                looks.append((track, weight))
-        return looks
+                looks.append((track, quality, weight))
+            else:
+                unclear.append(Look(track.id, track.detection, track.score, quality, 0.0))
+        return looks, unclear
 
-    def _classify(self, frame: Frame, looks: list[tuple[Track, float]], now: float) -> None:
-        if not looks:
-            return
-        scores = self._classifier.classify(frame, [track.detection for track, _ in looks])
-        for (track, weight), row in zip(looks, scores, strict=True):
-            self._judge.observe(track, row.tolist(), weight, now)
+    def _classify(
+        self, frame: Frame, chosen: list[tuple[Track, Quality, float]], now: float
+    ) -> tuple[Look, ...]:
+        if not chosen:
+            return ()
+        rows = self._classifier.classify(frame, [track.detection for track, _, _ in chosen])
+        looks = []
+        for (track, quality, weight), row in zip(chosen, rows, strict=True):
+            scores = tuple(row.tolist())
+            self._judge.observe(track, scores, weight, now)
+            looks.append(Look(track.id, track.detection, track.score, quality, weight, scores))
+        return tuple(looks)
 
     def _person(self, track: Track) -> PersonView:
         label, confidence, violation = self._judge.state(track)
@@ -298,12 +371,3 @@ class Pipeline:
             decided_at=self._time.original(decision.decided_at),
             ended_at=None if ended_at is None else self._time.original(ended_at),
         )
-
-    @contextmanager
-    def _timed(self, timings: dict[str, float], stage: str) -> Iterator[None]:
-        if self._timer is None:
-            yield
-            return
-        start = self._timer()
-        yield
-        timings[stage] = self._timer() - start

@@ -36,6 +36,7 @@ class ClearQuality(NamedTuple):
     size: float
     sharpness: float = 1000.0
     brightness: float = 128.0
+    warmth: float = 0.0
     inside: float = 1.0
 
 

@@ -65,7 +65,7 @@ def open_files(
     if path.is_dir():
         return PictureFiles(path, _pictures(path), realtime=realtime, loop=loop, fps=fps)
     if not path.exists():
-        raise InputError(f"{path}: no such file or folder{_nearest(path)}")
+        raise InputError(f"{path}: no such file or folder{nearest(path)}")
     suffix = path.suffix.lower()
     if suffix in PICTURE_SUFFIXES or (suffix not in VIDEO_SUFFIXES and _is_picture(path)):
         return PictureFiles(path, [path], realtime=realtime, loop=loop, fps=fps)
@@ -121,6 +121,19 @@ class VideoFile:
         self._number = 0
         self._in_this_round = 0
         self._grabbed = False
+
+    @property
+    def fps(self) -> float:
+        """Frames a second on average, as the opened file says, or a usual figure if it doesn't."""
+        return 1 / self._period
+
+    @property
+    def length(self) -> int:
+        """Frames that the opened file announces; never exact, 0 where it doesn't."""
+        if self._capture is None:
+            return 0
+        announced = self._capture.get(load_cv2().CAP_PROP_FRAME_COUNT)
+        return round(announced) if 0 < announced < 1e9 else 0  # noqa: PLR2004 - nonsense
 
     def open(self) -> None:
         """Open it and decode its first frame; see :class:`~maskedge.camera.frame.Camera`."""
@@ -188,10 +201,9 @@ class VideoFile:
 
     def _end(self) -> None:
         """At the end: begin again, or say that it is one."""
-        announced = self._capture.get(load_cv2().CAP_PROP_FRAME_COUNT)
-        if self._in_this_round < _TRUNCATED_BELOW * announced:
+        if self._in_this_round < _TRUNCATED_BELOW * self.length:
             raise InputError(
-                f"{self.name}: ends after {self._in_this_round} of {announced:.0f} frames: it is "
+                f"{self.name}: ends after {self._in_this_round} of {self.length} frames: it is "
                 "cut off or damaged; copy it again"
             )
         if not self._loop:
@@ -297,7 +309,7 @@ def _is_picture(path: Path) -> bool:
     return path.is_file() and bool(load_cv2().haveImageReader(str(path)))
 
 
-def _nearest(path: Path) -> str:
+def nearest(path: Path) -> str:
     """`` (did you mean ...?)`` where a neighbour has nearly this name."""
     try:
         names = [entry.name for entry in path.parent.iterdir()]

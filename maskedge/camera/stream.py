@@ -8,17 +8,17 @@ itself opened, so a failed read always means: close, open anew.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from maskedge.camera.frame import ChannelOrder, Frame
+from maskedge.camera.capture import LiveCapture
 from maskedge.camera.opencv import load_cv2
-from maskedge.camera.pixels import three_channels
 from maskedge.camera.probe import explain
 from maskedge.camera.urls import redact, with_password
-from maskedge.errors import CameraError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from maskedge.camera.frame import Frame
 
 _OPEN_TIMEOUT_MS = 4000
 _STALL_SHARE = 0.3
@@ -51,9 +51,7 @@ class StreamCamera:
         self._url = with_password(url)
         self.name = redact(url)
         self._read_timeout_ms = max(_MIN_READ_TIMEOUT_MS, int(1000 * _STALL_SHARE * read_timeout))
-        self._clock = clock
-        self._capture: Any = None
-        self._number = 0
+        self._live = LiveCapture(self.name, clock)
 
     def open(self) -> None:
         """Connect and wait for the stream's description; see the protocol."""
@@ -68,29 +66,14 @@ class StreamCamera:
                 self._read_timeout_ms,
             ],
         )
-        if not capture.isOpened():
-            capture.release()
-            raise CameraError(f"{self.name}: {redact(explain(self._url))}")
-        self._capture = capture
-        self._number = 0
+        self._live.start(capture, lambda: redact(explain(self._url)))
 
     def read(self) -> Frame:
         """Return the next frame."""
-        if self._capture is None:
-            raise CameraError(f"{self.name}: not open")
-        grabbed = self._capture.grab()
-        moment = self._clock()
-        ok, picture = self._capture.retrieve() if grabbed else (False, None)
-        if not ok:
-            raise CameraError(
-                f"{self.name}: the stream stopped: check the camera, its server and the network"
-            )
-        frame = Frame(three_channels(picture, self.name), ChannelOrder.BGR, moment, self._number)
-        self._number += 1
-        return frame
+        return self._live.read(
+            lambda: "the stream stopped: check the camera, its server and the network"
+        )
 
     def close(self) -> None:
         """Disconnect."""
-        capture, self._capture = self._capture, None
-        if capture is not None:
-            capture.release()
+        self._live.close()

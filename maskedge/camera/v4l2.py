@@ -14,15 +14,17 @@ import struct
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from maskedge.camera.frame import ChannelOrder, Frame
+from maskedge.camera.capture import LiveCapture
 from maskedge.camera.opencv import load_cv2
-from maskedge.camera.pixels import AskedSize, three_channels
+from maskedge.camera.pixels import AskedSize
 from maskedge.errors import CameraError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from maskedge.camera.frame import Frame
 
 DEV = Path("/dev")
 
@@ -127,52 +129,38 @@ class V4L2Camera:
         self.name = str(self._path)
         self._size = (width, height)
         self._fps = fps
-        self._clock = clock
         self._asked = AskedSize(width, height)
-        self._capture: Any = None
-        self._number = 0
+        self._live = LiveCapture(self.name, clock)
 
     def open(self) -> None:
         """Claim and configure the device; see :class:`~maskedge.camera.frame.Camera`."""
         self._check()
         cv2 = load_cv2()
         capture = cv2.VideoCapture(str(self._path), cv2.CAP_V4L2)
-        if not capture.isOpened():
-            capture.release()
-            raise CameraError(
-                f"{self.name}: can't be started: another program may use it (see `fuser -v "
-                f"{self.name}`)"
-            )
+        self._live.start(
+            capture,
+            lambda: f"can't be started: another program may use it (see `fuser -v {self.name}`)",
+        )
         width, height = self._size
         if width * height > _RAW_BANDWIDTH:  # the format comes before the size that it allows
             capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
         capture.set(cv2.CAP_PROP_FRAME_WIDTH, width)
         capture.set(cv2.CAP_PROP_FRAME_HEIGHT, height)
         capture.set(cv2.CAP_PROP_FPS, self._fps)
-        self._capture = capture
-        self._number = 0
 
     def read(self) -> Frame:
         """Return the next frame."""
-        if self._capture is None:
-            raise CameraError(f"{self.name}: not open")
-        grabbed = self._capture.grab()
-        moment = self._clock()
-        ok, picture = self._capture.retrieve() if grabbed else (False, None)
-        if not ok:
-            gone = "" if self._path.exists() else ", it was unplugged"
-            raise CameraError(f"{self.name}: gave no frame{gone}: check its cable and power")
-        pixels = three_channels(picture, self.name)
-        self._asked.compare(pixels, self.name)
-        frame = Frame(pixels, ChannelOrder.BGR, moment, self._number)
-        self._number += 1
+        frame = self._live.read(self._stopped)
+        self._asked.compare(frame.pixels, self.name)
         return frame
+
+    def _stopped(self) -> str:
+        gone = "" if self._path.exists() else ", it was unplugged"
+        return f"gave no frame{gone}: check its cable and power"
 
     def close(self) -> None:
         """Let go of the device."""
-        capture, self._capture = self._capture, None
-        if capture is not None:
-            capture.release()
+        self._live.close()
 
     def _check(self) -> None:
         """Say what OpenCV wouldn't: why this node can't be a camera."""

@@ -7,20 +7,27 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from maskedge.commands.options import config_options, load_config, source_option
+from maskedge.commands.options import (
+    config_options,
+    load_config,
+    quiet_option,
+    source_option,
+)
 from maskedge.errors import EX_OK
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from maskedge.config import WebConfig
+    from maskedge.config import Config, SignalsConfig, SnapshotConfig, WebConfig
     from maskedge.configfile import LoadedConfig
+    from maskedge.vision.faces import OpenDetector
 
 EPILOG = """\b
 Examples:
   maskedge check
   maskedge check --config /etc/maskedge/config.yaml
   maskedge check --set verdict.min_face=40 --json
+  maskedge check --quiet && sudo systemctl reload maskedge
 
 Opens no camera and connects to no broker. Exit codes: 0 all is well,
 78 the configuration is wrong (every mistake is listed), 66 a network's file is.
@@ -31,12 +38,19 @@ Opens no camera and connects to no broker. Exit codes: 0 all is well,
 @click.option("--json", "as_json", is_flag=True, help="The findings as one JSON object.")
 @source_option
 @config_options
+@quiet_option("Say nothing if all is well.")
 def command(
-    as_json: bool, config_path: Path | None, source: str | None, overrides: tuple[str, ...]
+    as_json: bool,
+    config_path: Path | None,
+    source: str | None,
+    overrides: tuple[str, ...],
+    quiet: bool,
 ) -> int:
     """Validate configuration and networks, and say what would run."""
     loaded = load_config(config_path, source, overrides)
     findings = _findings(loaded)
+    if quiet:
+        return EX_OK
     if as_json:
         click.echo(json.dumps(findings, indent=2))
     else:
@@ -50,13 +64,15 @@ def _findings(loaded: LoadedConfig) -> dict[str, Any]:
     from maskedge import paths
     from maskedge.camera.sources import describe_source
     from maskedge.delivery import credentials
-    from maskedge.modelfile import models_dir
-    from maskedge.vision.faces import open_detector
+    from maskedge.models.store import Store
+    from maskedge.vision.faces import View, open_detector
     from maskedge.vision.masks import open_classifier
 
     config = loaded.config
-    detector = open_detector(config.detector, config.inference, models_dir())
-    classifier = open_classifier(config.classifier, config.inference, models_dir())
+    folders = Store().folders()
+    view = View.of(config)
+    detector = open_detector(config.detector, config.inference, folders.detector, view)
+    classifier = open_classifier(config.classifier, config.inference, folders.classifier)
     user = config.mqtt.username or "anonymous"
     secret = "with a password" if credentials.password(config.mqtt) else "without a password"
     credentials.tls_context(config.mqtt.tls)
@@ -66,14 +82,55 @@ def _findings(loaded: LoadedConfig) -> dict[str, Any]:
         "camera": describe_source(config.camera),
         "detector": f"{config.detector.kind}, {detector.model.path.name}, "
         f"SHA-256 {detector.model.fingerprint}, on {detector.backend}",
+        "detector input": _input(detector, config),
         "classifier": f"{classifier.model.path.name}, "
         f"SHA-256 {classifier.model.fingerprint}, on {classifier.backend}",
         "broker": f"{scheme}://{config.mqtt.host}:{config.mqtt.effective_port}, "
         f"MQTT {config.mqtt.version}, {user} {secret}",
         "topics": f"{config.topic_root}/…",
         "outbox": str(paths.outbox_path(config)),
+        "signals": _signals(config.signals),
+        "pictures": _pictures(config.snapshot),
         "status page": _page(config.web),
+        "review set": _review(config),
     }
+
+
+def _input(detector: OpenDetector, config: Config) -> str:
+    """What the network will see of the frames that the camera is asked for."""
+    from maskedge.vision.builtin import BuiltinDetector
+    from maskedge.vision.inputs import LEAST_FACE, View
+
+    if not isinstance(detector, BuiltinDetector):
+        return str(config.detector.input)
+    view, (size,) = View.of(config), detector.sizes
+    face = view.min_face * min(size.width / view.width, size.height / view.height)
+    text = f"{size} for frames of {view.width}x{view.height}: a face of {view.min_face} pixels "
+    text += f"(verdict.min_face) keeps {face:.0f}"
+    if face < LEAST_FACE:
+        text += f" and is often missed; {LEAST_FACE:.0f} would do"
+        if config.detector.input != "auto":
+            text += " (detector.input: auto)"
+    return text
+
+
+def _signals(signals: SignalsConfig) -> str:
+    from maskedge.signals.command import missing
+
+    said = [f"pin {output.pin}" for output in signals.gpio]
+    if signals.command.run:
+        program = signals.command.run[0]
+        said.append(
+            missing(signals.command) or f"{program} for {', '.join(signals.command.events)}"
+        )
+    return "; ".join(said) or "none"
+
+
+def _pictures(snapshot: SnapshotConfig) -> str:
+    where = ["over MQTT"] if snapshot.mqtt else []
+    where += [] if snapshot.folder is None else [f"in {snapshot.folder}"]
+    shown = "the face" if snapshot.mode == "face" else "the picture, others hidden,"
+    return f"{shown} of each violation {' and '.join(where)}" if where else "none"
 
 
 def _page(web: WebConfig) -> str:
@@ -82,5 +139,13 @@ def _page(web: WebConfig) -> str:
     from maskedge.web.page import check
 
     asked = "without a token" if check(web) is None else "with a token"
-    host = f"[{web.host}]" if ":" in web.host else web.host
-    return f"http://{host}:{web.port}/, {asked}"
+    return f"{web.url}, {asked}"
+
+
+def _review(config: Config) -> str:
+    if not config.review.enabled:
+        return "off: no picture is kept"
+    from maskedge import paths
+
+    limits = f"{config.review.max_megabytes} MB, {config.review.max_age:g} days"
+    return f"{paths.review_folder(config)}, at most {limits}"

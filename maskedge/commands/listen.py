@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING
 
 import click
 
-from maskedge.commands.options import config_options, load_config
+from maskedge.commands.options import config_options, load_config, quiet_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -15,24 +16,35 @@ if TYPE_CHECKING:
 EPILOG = """\b
 Examples:
   maskedge listen                                what config.yaml says of the broker
+  sudo maskedge listen                           ... with the service's own password
   maskedge listen --host broker.local --unique
   maskedge listen --json | jq .label
   maskedge listen --count 1 --timeout 60         wait for one violation, else exit 69
 
 Shows what comes while it is connected. A password is read from mqtt.password_file or
-$MASKEDGE_MQTT_PASSWORD, with --set mqtt.username=NAME.
+$MASKEDGE_MQTT_PASSWORD, with --set mqtt.username=NAME; for root, without --host, also from
+/etc/maskedge/mqtt-password, as the service has it.
 """
 
 
 @click.command(name="listen", epilog=EPILOG)
-@click.option("--host", help="Broker; overrides mqtt.host.")
-@click.option("--port", type=click.IntRange(1, 65_535), help="Its port; overrides mqtt.port.")
-@click.option("--device", help="Listen to this unit only; default: all under the prefix.")
+@click.option("--host", metavar="HOST", help="Broker; overrides mqtt.host.")
+@click.option(
+    "--port", metavar="PORT", type=click.IntRange(1, 65_535), help="Its port; overrides mqtt.port."
+)
+@click.option(
+    "--device", metavar="NAME", help="Listen to this unit only; default: all under the prefix."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per violation.")
 @click.option("--unique", is_flag=True, help="Drop repeated event ids.")
-@click.option("--count", type=click.IntRange(min=1), help="End after so many violations.")
-@click.option("--timeout", type=click.FloatRange(min=0), help="End after so many seconds.")
+@click.option(
+    "--count", metavar="N", type=click.IntRange(min=1), help="End after so many violations."
+)
+@click.option(
+    "--timeout", metavar="SECONDS", type=click.FloatRange(min=0), help="End after so many seconds."
+)
 @config_options
+@quiet_option("No word about lost connections.")
 def command(
     host: str | None,
     port: int | None,
@@ -43,16 +55,20 @@ def command(
     timeout: float | None,
     config_path: Path | None,
     overrides: tuple[str, ...],
+    quiet: bool,
 ) -> int:
     """Print violations as they arrive."""
     given = {"mqtt.host": host, "mqtt.port": port}
     extra = tuple(f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None)
     config = load_config(config_path, None, (*overrides, *extra)).config
 
-    from maskedge import logs
+    from maskedge import logs, paths
+    from maskedge.delivery.credentials import CREDENTIAL
     from maskedge.listen import listen
 
-    logs.set_up(-1)
+    # Another broker than the configured one shall not get the service's password.
+    environ = os.environ if host else paths.unit_environ(CREDENTIAL)
+    logs.set_up(-2 if quiet else -1)
     return listen(
         config.mqtt,
         device=device,
@@ -60,4 +76,5 @@ def command(
         unique=unique,
         count=count,
         timeout=timeout,
+        environ=environ,
     )

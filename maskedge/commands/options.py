@@ -8,11 +8,26 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from maskedge.configfile import LoadedConfig
 
 F = TypeVar("F", bound="Callable[..., Any]")
+
+
+def _settings(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001 - click's signature
+    """The keys that ``--set`` takes, for the shell's completion."""
+    from maskedge.config import Config
+
+    return sorted(f"{key}=" for key in _keys(Config().model_dump()) if key.startswith(incomplete))
+
+
+def _keys(section: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in section.items():
+        if isinstance(value, dict) and value:
+            yield from _keys(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
 
 
 _config = click.option(
@@ -27,6 +42,7 @@ _set = click.option(
     "overrides",
     metavar="KEY=VALUE",
     multiple=True,
+    shell_complete=_settings,
     help="Override a setting, e.g. verdict.min_face=40. May be repeated.",
 )
 _source = click.option(
@@ -46,14 +62,21 @@ def source_option(function: F) -> F:
     return _source(function)
 
 
-def verbosity_options(function: F) -> F:
-    """Add ``--quiet`` and ``--verbose``."""
-    for option in (
-        click.option("-v", "--verbose", is_flag=True, help="Log everything."),
-        click.option("-q", "--quiet", is_flag=True, help="Log warnings only."),
-    ):
-        function = option(function)
-    return function
+def quiet_option(quiet: str) -> Callable[[F], F]:
+    """Add ``--quiet``, with what it means for this command."""
+    return click.option("-q", "--quiet", is_flag=True, help=quiet)
+
+
+def verbosity_options(
+    *, quiet: str = "Log warnings only.", verbose: str = "Log everything."
+) -> Callable[[F], F]:
+    """Add ``--quiet`` and ``--verbose``, with what they mean for this command."""
+
+    def add(function: F) -> F:
+        more = click.option("-v", "--verbose", is_flag=True, help=verbose)
+        return quiet_option(quiet)(more(function))
+
+    return add
 
 
 def verbosity(quiet: bool, verbose: bool) -> int:

@@ -32,7 +32,7 @@ SIGTERM ends it cleanly, SIGHUP (or a change of the file) reloads the configurat
 @click.command(name="run", epilog=EPILOG)
 @source_option
 @config_options
-@verbosity_options
+@verbosity_options()
 def command(
     config_path: Path | None,
     source: str | None,

@@ -249,12 +249,18 @@ def _softmax(logits: NDArray[np.float64]) -> tuple[float, ...]:
 class SimulatedVision:
     """Detector and classifier at once: they report what :meth:`show` was given."""
 
+    min_face = 0.0
+
     def __init__(self) -> None:
         self._sightings: list[Sighting] = []
 
     def show(self, sightings: list[Sighting]) -> None:
         """Set what the next frame holds."""
         self._sightings = sightings
+
+    def shrunk(self, frame: Frame) -> Frame:
+        """The frame as it is."""
+        return frame
 
     def detect(self, frame: Frame) -> list[Face]:  # noqa: ARG002 - the protocol's
         """The faces shown."""

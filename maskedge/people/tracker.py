@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from maskedge.config import TrackerConfig
     from maskedge.geometry import Box
+    from maskedge.people.kalman import Four
 
 _ids = itertools.count(1)
 
@@ -90,9 +91,14 @@ class Track:
         self.misses = 0
         self.confirmed = self.confirmed or self.hits >= min_hits
 
-    def expectation(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Mean and variance, each (4,), of the next sighting's measurement."""
-        return self._filter.mean, self._filter.believed_var
+    @property
+    def centre(self) -> tuple[float, float]:
+        """Of :attr:`box`."""
+        return self._filter.centre
+
+    def expectation(self) -> tuple[Four, Four]:
+        """Mean and variance of the next sighting's measurement."""
+        return self._filter.expectation()
 
 
 class Tracker:
@@ -163,7 +169,7 @@ class Tracker:
 
 
 def _within(track: Track, view: tuple[float, float]) -> bool:
-    x, y = track.box.centre
+    x, y = track.centre
     return 0 <= x <= view[0] and 0 <= y <= view[1]
 
 
@@ -177,7 +183,8 @@ def _gains(tracks: list[Track], boxes: list[Box], gate: float) -> NDArray[np.flo
     distance = np.sum((measured[None] - means[:, None]) ** 2 / variances[:, None], axis=2)
     # In face sizes, not pixels, so that near and far faces are compared alike.
     log_area = measured[:, 2] + measured[:, 3]
-    spread = np.sum(np.log(variances / MEASURE_STD**2), axis=1)[:, None] - 2 * log_area[None]
+    jitter = np.square(MEASURE_STD)
+    spread = np.sum(np.log(variances / jitter), axis=1)[:, None] - 2 * log_area[None]
     gains = NEWCOMER_COST - distance - spread
     result: NDArray[np.float64] = np.where(distance <= gate**2, np.maximum(gains, 1e-6), 0.0)
     return result

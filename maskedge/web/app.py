@@ -4,24 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from maskedge.events import to_json
 from maskedge.web.faulthelp import fault_help
 from maskedge.web.hub import FRESH
 from maskedge.web.picture import Pictures
+from maskedge.web.shield import Shield, body, nothing, refuse, static
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     from starlette.requests import Request
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
     from maskedge.config import WebConfig
     from maskedge.web.access import Access
@@ -38,10 +37,6 @@ SHORT = 0.05
 """The same while somebody waits for an answer."""
 SILENCE = 10.0
 """Seconds without news after which an empty line proves that the connection lives."""
-MAX_BODY = 1024
-"""Bytes of a log-in."""
-BODY_TIMEOUT = 5.0
-"""Seconds that a log-in may take to arrive."""
 REMEMBER = 90 * 86_400
 """Seconds for which a browser stays logged in."""
 WRONG = 1.0
@@ -51,17 +46,6 @@ FILES = {
     "/": ("index.html", "text/html"),
     "/style.css": ("style.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
-}
-HEADERS = {
-    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
-    "img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'",
-    "cross-origin-resource-policy": "same-origin",
-    "referrer-policy": "no-referrer",
-    "permissions-policy": "camera=(), microphone=(), geolocation=()",
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "cache-control": "no-store",
 }
 
 
@@ -80,64 +64,19 @@ def build(
     pages = _Pages(hub, metrics, access, config, stopping)
     app = Starlette(
         routes=[
-            *(Route(path, _file(*file)) for path, file in FILES.items()),
-            Route("/favicon.ico", _nothing),
+            *(Route(path, static(*file)) for path, file in FILES.items()),
+            Route("/favicon.ico", nothing),
             Route("/session", pages.session, methods=["GET", "POST", "DELETE"]),
             Route("/events", pages.guarded(pages.events)),
             Route("/status.json", pages.guarded(pages.status)),
             Route("/picture", pages.guarded(pages.picture)),
             Route("/metrics", pages.guarded(pages.metrics)),
         ],
-        exception_handlers={HTTPException: _refuse},
+        exception_handlers={HTTPException: refuse},
     )
     app.state.stopping = stopping
-    app.add_middleware(_Shield, access=access)
+    app.add_middleware(Shield, access=access, public=FILES)
     return app
-
-
-class _Shield:
-    """Around everything: refuses strangers' names, adds the security headers, logs mistakes."""
-
-    def __init__(self, app: ASGIApp, access: Access) -> None:
-        self._app = app
-        self._access = access
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return
-        begun = False
-
-        async def shielded(message: Message) -> None:
-            nonlocal begun
-            if message["type"] == "http.response.start":
-                begun = True
-                present = {name for name, _ in message["headers"]}
-                message["headers"] += [
-                    (name.encode(), value.encode())
-                    for name, value in HEADERS.items()
-                    if name.encode() not in present
-                ]
-            await send(message)
-
-        refusal = self._refusal(scope)
-        app = self._app if refusal is None else PlainTextResponse(f"{refusal}\n", 403)
-        try:
-            await app(scope, receive, shielded)
-        except Exception:
-            log.exception("the status page failed at %s", scope["path"])
-            if not begun:
-                await PlainTextResponse("internal error\n", 500)(scope, receive, shielded)
-
-    def _refusal(self, scope: Scope) -> str | None:
-        """Why a request isn't answered at all."""
-        given = dict(scope["headers"])
-        hosts = [value for name, value in scope["headers"] if name == b"host"]
-        if len(hosts) != 1 or not self._access.knows(hosts[0].decode("latin-1")):
-            return "this host name isn't known here; web.allowed_hosts can allow it"
-        site = given.get(b"sec-fetch-site", b"none")
-        if site not in {b"none", b"same-origin"} and scope["path"] not in FILES:
-            return "asked for by another site"
-        return None
 
 
 class _Pages:
@@ -178,7 +117,7 @@ class _Pages:
         elif request.method == "GET":
             self._check(request)
             done = JSONResponse({"token": not self._access.open})
-        elif self._access.accepts(await _body(request)):
+        elif self._access.accepts(await body(request)):
             value = self._access.session()
             done.set_cookie(cookie, value, max_age=REMEMBER, httponly=True, samesite="strict")
         else:
@@ -246,35 +185,3 @@ class _Pages:
 
 def _event(name: str, content: Any) -> str:
     return f"event: {name}\ndata: {to_json(content)}\n\n"
-
-
-def _file(name: str, media_type: str) -> Handler:
-    content = (resources.files("maskedge.web") / "static" / name).read_bytes()
-
-    async def answer(_request: Request) -> Response:
-        return Response(content, media_type=media_type)
-
-    return answer
-
-
-async def _nothing(_request: Request) -> Response:
-    return Response(status_code=204)
-
-
-async def _refuse(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101 - registered for nothing else
-    return PlainTextResponse(f"{error.detail}\n", error.status_code, error.headers)
-
-
-async def _body(request: Request) -> str:
-    """A small body that comes soon, as text."""
-    body = b""
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > MAX_BODY:
-                    raise HTTPException(413, "too long for a token")
-        return body.decode().strip()
-    except (TimeoutError, UnicodeDecodeError):
-        raise HTTPException(400, "expected the token as text") from None

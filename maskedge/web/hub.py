@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from maskedge.events import HealthPayload, StatePayload, Violation
     from maskedge.health.monitor import Parts
     from maskedge.pipeline import FrameResult
+    from maskedge.web.driftview import DriftView
 
 WATCH = 3.0
 """Seconds for which one request for a picture keeps pictures coming."""
@@ -63,6 +64,7 @@ class Overview:
     state: StatePayload
     health: HealthPayload
     parts: Parts
+    drift: DriftView | None = None
 
 
 class Hub:
@@ -179,6 +181,9 @@ class Hub:
         }
         if overview is not None:
             topics["overview"] = Topic(self._overview_at, lambda: self._describe(overview))
+            drift = overview.drift
+            if drift is not None:
+                topics["drift"] = Topic(drift.version, lambda: drift.content)
         return topics
 
     def _describe(self, overview: Overview) -> dict[str, Any]:

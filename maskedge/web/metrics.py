@@ -105,6 +105,7 @@ class _Last(Collector):
         if overview is not None:
             yield from _counters(overview)
             yield from _gauges(overview)
+            yield from _drift(overview.health["inference"].get("drift"))
         if age is not None:
             text = "Time since the daemon's loop last reported; it does once a second."
             yield _gauge("maskedge_last_look_age_seconds", text, age)
@@ -127,6 +128,15 @@ def _counters(overview: Overview) -> Iterator[Metric]:
     )
     for name, text, value in rows:
         yield CounterMetricFamily(f"maskedge_{name}", text, value=value)
+    results = (
+        ("commands", "Runs of signals.command.", ("run", "failed", "skipped")),
+        ("snapshots", "Pictures of violations.", ("made", "sent", "dropped")),
+    )
+    for name, text, known in results:
+        family = CounterMetricFamily(f"maskedge_{name}", text, labels=("result",))
+        for result in known:
+            family.add_metric((result,), counters.get(f"{name}_{result}", 0))
+        yield family
 
 
 def _gauges(overview: Overview) -> Iterator[Metric]:
@@ -167,6 +177,27 @@ def _gauges(overview: Overview) -> Iterator[Metric]:
     if soc["throttled"] is not None:
         text = "1 while the firmware limits the SoC for heat or power."
         yield _gauge("maskedge_soc_throttled", text, soc["throttled"])
+
+
+def _drift(figures: dict[str, Any] | None) -> Iterator[Metric]:
+    if figures is None:
+        return
+    states = {name: figures["state"] == name for name in ("off", "learning", "watching")}
+    yield _labelled("maskedge_drift_state", "1 for the one that holds.", "state", states)
+    yield CounterMetricFamily(
+        "maskedge_drift_visits", "Visits that were counted for drift.", value=figures["visits"]
+    )
+    texts = {
+        "psi": "Population stability index of the last day's visits beside a reference.",
+        "limit": "From where on it counts as moved.",
+        "moved": "1 while it has moved and lasts.",
+    }
+    for name, text in texts.items():
+        family = GaugeMetricFamily(f"maskedge_drift_{name}", text, labels=["feature", "against"])
+        for feature, references in figures["features"].items():
+            for against, values in references.items():
+                family.add_metric([feature, against], float(values[name]))
+        yield family
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -11,7 +11,7 @@ from maskedge.web.hub import Hub, Overview
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from maskedge.camera.frame import Frame
     from maskedge.config import WebConfig
@@ -69,8 +69,11 @@ class StatusPage:
     def looked(self, monitor: Monitor, parts: Parts, now: float) -> None:
         """The monitor has had its look, at ``now``; what it saw is told if somebody wants it."""
         if self._hub is not None and self._hub.looked():
+            from maskedge.web.driftview import view  # noqa: PLC0415 - only while somebody looks
+
             state, health = monitor.state(now), monitor.health(parts, now)
-            self._hub.tell(Overview(state, health, parts))
+            drift = None if monitor.drift is None else view(monitor.drift, self._hub.config.drift)
+            self._hub.tell(Overview(state, health, parts, drift))
 
     def refused(self, why: str) -> None:
         """A changed configuration isn't in force, and why."""
@@ -148,12 +151,15 @@ class StatusPage:
         guard = access.Access(config, secret)
         application = app.build(self._hub, self._metrics, guard, config, asyncio.Event())
         self._server = server.Server(application, self._socket)
-        shown = f"[{config.host}]" if ":" in config.host else config.host
-        log.info("status page at http://%s:%d/", shown, config.port)
+        log.info("status page at %s", config.url)
 
 
-def check(config: WebConfig) -> str | None:
+def check(config: WebConfig, environ: Mapping[str, str] | None = None) -> str | None:
     """The token of an enabled page, once everything that it needs is there.
+
+    Args:
+        config: the section.
+        environ: where the token may be; None: this process's.
 
     Raises:
         ConfigError: something isn't.
@@ -166,4 +172,4 @@ def check(config: WebConfig) -> str | None:
         raise ConfigError(
             f"web.enabled is true, but {error.name} is missing: pip install 'maskedge[web]'"
         ) from error
-    return access.token(config)
+    return access.token(config, environ)

@@ -39,8 +39,13 @@ STOP = 1
 """Seconds that clients get to take the last bytes when the server ends."""
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, *, setting: str = "web.port") -> socket.socket:
     """A listening socket.
+
+    Args:
+        host: an address.
+        port: TCP; 0: any that is free.
+        setting: what chooses another port, for the error.
 
     Raises:
         WebError: the port is taken, or forbidden, or the address isn't ours.
@@ -58,17 +63,18 @@ def listen(host: str, port: int) -> socket.socket:
         sock.listen(MAX_CONNECTIONS)
     except OSError as error:
         sock.close()
-        raise WebError(f"the status page can't listen at {host}, {_why(error, port)}") from error
+        why = _why(error, port, setting)
+        raise WebError(f"the page can't listen at {host}, {why}") from error
     return sock
 
 
-def _why(error: OSError, port: int) -> str:
+def _why(error: OSError, port: int, setting: str) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"port {port}: another program does; stop it or change web.port"
+        return f"port {port}: another program does; stop it or change {setting}"
     if error.errno == errno.EADDRNOTAVAIL:
         return "it isn't an address of this machine: change web.host"
     if error.errno in {errno.EACCES, errno.EPERM}:
-        return f"port {port}: not permitted; choose a web.port above 1023"
+        return f"port {port}: not permitted; choose a {setting} above 1023"
     return f"port {port}: {error.strerror}"
 
 
@@ -163,7 +169,7 @@ class Server:
             self._loop.run_until_complete(self._server.serve(sockets=[self._socket]))
             self._loop.run_until_complete(_let_go(self._server))
         except Exception:
-            log.exception("the status page has ended; detection goes on")
+            log.exception("the page has ended; everything else goes on")
         finally:
             self._socket.close()
             self._loop.close()

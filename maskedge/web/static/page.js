@@ -248,6 +248,64 @@ function showDay({ slots, span: seconds }) {
     });
 }
 
+const AGAINST = { site: "at first", shipped: "measured" };
+const SVG = "http://www.w3.org/2000/svg";
+
+function showDrift({ state: phase, visits, least, days, learnt_visits: learnt, learnt_days: learning, features }) {
+  $("drift").hidden = phase === "off";
+  const moved = features.filter((feature) => movedOf(feature).length);
+  const names = moved.map((feature) => feature.title).join("; ");
+  put($("drift-sum"), [
+    moved.length ? `Moved: ${names}.` : visits < least ? `${visits} of the ${least} visits that are needed to compare.` : "Nothing has moved.",
+    phase === "learning" ? `What is normal here is being learnt: ${learnt} visits in ${learning.toFixed(1)} of ${days} days.` : "",
+  ].join(" "));
+  for (const against of Object.keys(AGAINST)) {
+    $(`key-${against}`).hidden = !features.some((feature) => feature.references[against]);
+  }
+  keyed($("drift-list"), features, (feature) => feature.name,
+    () => make("li", {}, make("h3"), document.createElementNS(SVG, "svg"), make("p", { class: "now" }), make("p", { class: "was" }), make("p", { class: "verdict" })),
+    (node, feature) => {
+      const [title, chart, now, was, verdict] = node.children;
+      const found = movedOf(feature);
+      node.className = found.length ? "moved" : "";
+      put(title, feature.title);
+      const words = (text) => text.replaceAll("_", " ");
+      put(now, feature.now.text ? `now ${words(feature.now.text)}` : "nothing yet");
+      const known = Object.entries(feature.references).filter(([, one]) => one.text);
+      put(was, known.map(([against, one]) => `${AGAINST[against]} ${words(one.text)}`).join("\n"));
+      const apart = known.filter(([, one]) => one.psi !== undefined).map(([against, one]) =>
+        `${Math.max(0, one.psi).toFixed(2)} of ${one.limit.toFixed(2)} from ${against === "site" ? "the first days" : "where measured"}`);
+      if (found.length) apart.push("Moved");
+      else if (feature.ignored) apart.push("Raises no fault");
+      put(verdict, apart.join("\n"));
+      drawShares(chart, feature);
+    });
+}
+
+const movedOf = (feature) => Object.values(feature.references).filter((one) => one.moved);
+
+// Bars are the visits now, lines the references; bins that nobody fell into at either end are cut off.
+function drawShares(chart, { title, now, references }) {
+  const rows = [now.shares, ...Object.values(references).map((one) => one.shares)];
+  const used = rows[0].map((_, bin) => rows.some((row) => row[bin] > 0));
+  const first = Math.max(0, used.indexOf(true) - 1);
+  const end = Math.min(used.length, used.lastIndexOf(true) + 2);
+  const top = Math.max(0.01, ...rows.flat());
+  const step = (shares) => shares.slice(first, end).map((share, n) => `${n ? "L" : "M"}${n} ${1 - share / top}H${n + 1}`).join("");
+  chart.setAttribute("viewBox", `0 0 ${Math.max(1, end - first)} 1`);
+  chart.setAttribute("preserveAspectRatio", "none");
+  chart.setAttribute("role", "img");
+  chart.setAttribute("aria-label", `Distribution: ${title}`);
+  const paths = [["bar-now", `${step(now.shares)}V1H0Z`],
+    ...Object.entries(references).map(([against, one]) => [`line-${against}`, step(one.shares)])];
+  chart.replaceChildren(...paths.map(([name, path]) => {
+    const node = document.createElementNS(SVG, "path");
+    node.setAttribute("class", name);
+    node.setAttribute("d", path);
+    return node;
+  }));
+}
+
 function showConfig({ file, values, reloads, picture }) {
   state.picture = picture;
   $("view").hidden = !picture;
@@ -394,6 +452,7 @@ function listen() {
   hear("violations", showViolations);
   hear("day", showDay);
   hear("config", showConfig);
+  hear("drift", showDrift);
   source.onerror = () => {
     link("lost", "connection lost, trying again");
     if (source.readyState === EventSource.CLOSED) setTimeout(enter, 2000);

@@ -1,0 +1,48 @@
+"""What all sections share: frozen models, numbers with limits, paths, topic levels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+
+MQTT_RESERVED = "+#/\0$"
+"""Characters that a topic level of ours must not hold (MQTT 5.0, section 4.7)."""
+
+
+def beside_file(value: Path, info: ValidationInfo) -> Path:
+    """A relative path means: seen from the folder of the configuration file."""
+    base = (info.context or {}).get("folder")
+    return value if base is None else Path(base) / value.expanduser()
+
+
+FilePath = Annotated[Path, AfterValidator(beside_file)]
+ViolationLabel = Literal["without_mask", "incorrect_mask"]
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+Seconds = Annotated[float, Field(ge=0.0, le=86_400.0)]
+PositiveSeconds = Annotated[float, Field(gt=0.0, le=86_400.0)]
+
+
+class Section(BaseModel):
+    """Common rules: unknown keys are errors, values can't change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+def topic_level(value: str, what: str) -> str:
+    """``value``, if it can be one level of a topic; ``what`` names it in the error."""
+    if not value:
+        raise ValueError(f"{what} must not be empty")
+    bad = sorted({c for c in value if c in MQTT_RESERVED or ord(c) < 32})  # noqa: PLR2004 - controls
+    if bad:
+        shown = " ".join(repr(c) for c in bad)
+        raise ValueError(f"{what} must not contain {shown}: MQTT reserves it in topics")
+    return value
+
+
+def topic_levels(value: str, what: str) -> str:
+    """The same for several levels with ``/`` between."""
+    for level in value.split("/"):
+        topic_level(level, what)
+    return value

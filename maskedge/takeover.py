@@ -1,0 +1,166 @@
+"""Notices that configuration or networks were changed, and prepares them beside the old.
+
+Opening networks takes a Pi longer than a person may go unseen. So a thread reads, checks and opens,
+the daemon watches on meanwhile, and takes the result over between two frames.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from maskedge.delivery import credentials
+from maskedge.errors import MaskedgeError, ModelError
+from maskedge.models.store import Store
+from maskedge.reload import FileWatch
+from maskedge.vision.system import Vision
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from maskedge.config import Config
+    from maskedge.configfile import LoadedConfig
+    from maskedge.models.store import Folders
+
+
+@dataclass(frozen=True, slots=True)
+class Successor:
+    """What is to be taken over.
+
+    Attributes:
+        loaded: a valid configuration.
+        vision: open networks; None: those in use serve on.
+        refused: why the networks that were installed aren't among them; None: they are.
+    """
+
+    loaded: LoadedConfig
+    vision: Vision | None
+    refused: str | None
+
+    def discard(self) -> None:
+        """It isn't taken over after all."""
+        if self.vision is not None:
+            self.vision.close()
+
+
+class Takeover:
+    """One preparation at a time; what changes meanwhile is prepared after it."""
+
+    def __init__(self, loaded: LoadedConfig, load: Callable[[], LoadedConfig] | None) -> None:
+        """Watch from how the files are now.
+
+        Args:
+            loaded: the configuration in force.
+            load: reads it again, raising ConfigError; None: it can't change.
+        """
+        self._load = load
+        self._store = Store()
+        self._watches = [FileWatch(path) for path in (loaded.path, self._store.pointer) if load]
+        self._asked = threading.Event()
+        self._answers: queue.SimpleQueue[Successor | Exception] = queue.SimpleQueue()
+        self._busy = False
+        self._closed = False
+
+    def ask(self) -> None:
+        """Read it again though no file was changed; from any thread or signal handler."""
+        self._asked.set()
+
+    def first(self, config: Config) -> tuple[Vision, str | None]:
+        """The networks to start with: those in force, else those before, else the shipped ones.
+
+        Returns:
+            Open networks, and why they aren't the ones in force; None: they are.
+
+        Raises:
+            MaskedgeError: none can be opened.
+        """
+        errors: list[MaskedgeError] = []
+        try:
+            self._store.folders()
+        except ModelError as error:
+            errors.append(error)
+        for folders in self._store.fallbacks():
+            try:
+                return Vision.open(config, folders), str(errors[0]) if errors else None
+            except MaskedgeError as error:
+                errors.append(error)
+        raise errors[0]
+
+    def look(self, now: float, config: Config, folders: Folders) -> Successor | None:
+        """What is ready to be taken over; never waits.
+
+        Args:
+            now: monotonic seconds.
+            config: the one in force.
+            folders: where the networks in use lie.
+
+        Raises:
+            MaskedgeError: a change was looked at and is refused.
+        """
+        if self._busy:
+            try:
+                answer = self._answers.get_nowait()
+            except queue.Empty:
+                return None
+            self._busy = False
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+        changed = [watch.changed(now) for watch in self._watches]
+        if self._load is not None and (any(changed) or self._asked.is_set()):
+            self._asked.clear()
+            self._busy = True
+            threading.Thread(
+                target=self._prepare,
+                args=(self._load, config, folders),
+                name="takeover",
+                daemon=True,
+            ).start()
+        return None
+
+    def close(self) -> None:
+        """Drop what is being prepared, also when it is ready only later."""
+        self._closed = True
+        self._drain()
+
+    def _prepare(self, load: Callable[[], LoadedConfig], old: Config, folders: Folders) -> None:
+        try:
+            self._answers.put(_successor(load(), old, self._store, folders))
+        except Exception as error:  # noqa: BLE001 - raised again where the daemon looks
+            self._answers.put(error)
+        if self._closed:
+            self._drain()
+
+    def _drain(self) -> None:
+        try:
+            answer = self._answers.get_nowait()
+        except queue.Empty:
+            return
+        if isinstance(answer, Successor):
+            answer.discard()
+
+
+def _successor(loaded: LoadedConfig, old: Config, store: Store, in_use: Folders) -> Successor:
+    """Everything that may refuse the new configuration, but for the status page.
+
+    Networks that were installed and don't open refuse only themselves: then those in use serve on.
+    """
+    new = loaded.config
+    credentials.password(new.mqtt)
+    credentials.tls_context(new.mqtt.tls)
+    same = _networks(new) == _networks(old)
+    try:
+        wanted = store.folders()
+        if wanted != in_use:
+            return Successor(loaded, Vision.open(new, wanted), None)
+        refused = None
+    except MaskedgeError as error:
+        refused = str(error)
+    return Successor(loaded, None if same else Vision.open(new, in_use), refused)
+
+
+def _networks(config: Config) -> tuple[object, ...]:
+    """What asks for other networks when it changes."""
+    return config.detector, config.classifier.model, config.inference
