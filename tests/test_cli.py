@@ -1,11 +1,25 @@
 """The command line: cheap to start, clear when wrong."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-HEAVY = ("cv2", "numpy", "pydantic", "tensorflow", "keras", "ai_edge_litert", "paho", "yaml")
+from maskedge.cli import COMMANDS
+
+HEAVY = (
+    "cv2",
+    "numpy",
+    "pydantic",
+    "tensorflow",
+    "keras",
+    "ai_edge_litert",
+    "paho",
+    "yaml",
+    "tqdm",
+)
 
 
 def maskedge(*args, **kwargs):
@@ -27,6 +41,11 @@ def maskedge(*args, **kwargs):
         "from maskedge.cli import run; run(['doctor', '--help'])",
         "from maskedge.cli import run; run(['detect', '--help'])",
         "from maskedge.cli import run; run(['listen', '--help'])",
+        "from maskedge.cli import run; run(['bench', '--help'])",
+        "from maskedge.cli import run; run(['completion', 'fish'])",
+        "from maskedge.cli import run; run(['man'])",
+        "from maskedge.cli import run; run(['review', '--help'])",
+        "from maskedge.cli import run; run(['purge', '--help'])",
     ],
 )
 def test_starting_up_and_every_help_load_nothing_heavy(statement):
@@ -40,7 +59,7 @@ def test_starting_up_and_every_help_load_nothing_heavy(statement):
 
 def test_help_names_every_command_and_teaches_by_example():
     text = maskedge("--help").stdout
-    for command in ("run", "demo", "check", "doctor", "detect", "listen", "bench"):
+    for command in COMMANDS:
         assert command in text
         own = maskedge(command, "--help").stdout
         assert "Examples:" in own
@@ -76,3 +95,33 @@ def test_a_configuration_that_is_not_there_exits_78():
     done = maskedge("check", "--config", "/nonexistent.yaml")
     assert done.returncode == 78
     assert "can't read the configuration" in done.stderr
+
+
+def test_a_full_disk_behind_the_output_is_one_clear_line():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "maskedge", "check", "--json"],
+            stdout=full, stderr=subprocess.PIPE, text=True, timeout=120, check=False,
+        )  # fmt: skip
+    assert done.returncode == 69
+    assert done.stderr == "maskedge: output: No space left on device\n"
+
+
+def test_a_locale_without_our_characters_is_no_reason_to_fail():
+    done = maskedge(
+        "doctor",
+        "camera",
+        "--source",
+        "/nowhere.mp4",
+        env={**os.environ, "PYTHONIOENCODING": "latin-1"},
+    )
+    assert done.returncode == 1
+    assert "\\u2192" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_check_says_nothing_when_quiet_and_all_is_well(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("name: door\n")
+    done = maskedge("check", "--quiet", "--config", str(path))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -46,6 +46,7 @@ def test_every_key_of_the_shipped_file_has_a_comment_or_stands_under_one():
     bare = [line for line in lines if line.startswith("  ") and "#" not in line]
     assert [line.split(":")[0].strip() for line in bare] == [
         "source", "height", "alert_on", "host", "username", "tls", "enabled", "key_file",
+        "gpio", "command",
     ]  # fmt: skip
 
 
@@ -63,6 +64,39 @@ def test_all_mistakes_at_once_each_with_line_key_and_cure(tmp_path):
         f"{path}:7: min_face: unknown key here; did you mean `verdict.min_face`?",
         f"{path}:8: verdict: expected a section of keys, got 4",
     ]
+
+
+def test_mistakes_inside_a_list_of_sections(tmp_path):
+    path = write(
+        tmp_path,
+        "signals:\n  gpio:\n    - pin: 17\n      second: 3\n    - {pin: true}\n    - seconds: 2\n",
+    )
+    assert problems(path) == [
+        f"{path}:4: signals.gpio.0.second: unknown key; did you mean `seconds`?",
+        f"{path}:5: signals.gpio.1.pin: pin must be a BCM number such as 17, got True",
+        f"{path}:6: signals.gpio.2.pin: field required, got {{'seconds': 2}}",
+    ]
+
+
+def test_two_outputs_on_one_pin_are_refused(tmp_path):
+    path = write(tmp_path, "signals:\n  gpio: [{pin: 17}, {pin: 5}, {pin: 17, seconds: 2}]\n")
+    assert problems(path) == [
+        f"{path}:2: signals.gpio: pin 17 is named twice; give each pin one output"
+    ]
+
+
+def test_a_command_is_a_list_and_its_program_lies_beside_the_file(tmp_path):
+    path = write(tmp_path, "signals:\n  command:\n    run: beep -f 440\n")
+    assert problems(path)[0].endswith(
+        ":3: signals.command.run: expected a list, program and arguments; "
+        "for a shell: [sh, -c, 'a | b']"
+    )
+    path = write(tmp_path, "signals:\n  command:\n    run: [./note, ./note, 440]\n")
+    assert configfile.load(path).config.signals.command.run == (
+        str(tmp_path / "note"), "./note", "440",
+    )  # fmt: skip
+    path = write(tmp_path, "signals:\n  command:\n    run: [beep]\n")
+    assert configfile.load(path).config.signals.command.run == ("beep",)
 
 
 def test_the_exit_code_is_that_of_a_wrong_configuration():

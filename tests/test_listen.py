@@ -12,8 +12,9 @@ import time
 import pytest
 from mosquitto import PATIENCE, Mosquitto, wait_for
 
+from maskedge import cli, paths
 from maskedge.config import MqttConfig
-from maskedge.errors import BrokerError
+from maskedge.errors import EX_OK, EX_UNAVAILABLE, BrokerError
 from maskedge.events import EventBuilder, Models, Votes, seal
 from maskedge.geometry import Box
 from maskedge.listen import Notice, Seen, Subscriber, listen, pretty
@@ -176,6 +177,24 @@ def test_first_connect_errors_are_one_clear_sentence(broker, tmp_path):
             listen(guarded.client(username="me"))
     finally:
         guarded.kill()
+
+
+@pytest.mark.parametrize(("host", "given"), [(None, True), ("localhost", False)])
+def test_root_has_the_services_password_but_not_for_another_broker(
+    monkeypatch, tmp_path, host, given
+):
+    (tmp_path / "mqtt-password").write_text("secret\n")
+    monkeypatch.setattr(paths, "CONFIGURATION", tmp_path)
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY", raising=False)
+    broker = Mosquitto(tmp_path, anonymous=False)
+    broker.configure(f"password_file {broker.passwords(me='secret')}")
+    broker.start()
+    words = ["listen", "--port", str(broker.port), "--set", "mqtt.username=me", "--timeout", "0.2"]
+    try:
+        code = cli.run(words + ([] if host is None else ["--host", host]))
+    finally:
+        broker.kill()
+    assert code == (EX_OK if given else EX_UNAVAILABLE)
 
 
 def test_a_count_that_is_not_reached_is_an_error(broker):

@@ -8,7 +8,7 @@ from pathlib import Path
 from maskedge.modelfile import ModelFile, models_dir
 
 ROOT = Path(__file__).parent.parent
-STATIC = ("index.html", "style.css", "page.js")
+STATIC = ("index.html", "style.css", "page.js", "review.html", "review.css", "review.js")
 
 
 def test_the_wheel_holds_networks_schemas_and_type_marker(tmp_path):

@@ -75,6 +75,17 @@ def test_a_visit_from_start_to_end():
     assert results[-1].persons == ()
 
 
+def test_a_result_tells_what_the_classifier_saw():
+    door = Door()
+    results = door.stay(1, (face(320), BARE))
+    (look,) = results[-1].looks
+    assert look.track_id == results[-1].persons[0].track_id
+    assert (look.box, look.score, look.weight) == (face(320), 0.9, 1.0)
+    assert look.scores == pytest.approx(BARE)
+    assert look.quality.size == face(320).size
+    assert results[-1].classified == 1
+
+
 def test_boxes_over_the_edge_are_told_within_the_picture():
     door = Door()
     results = door.stay(3, (Box(-10, 100, 70, 200), BARE))
@@ -133,6 +144,19 @@ def test_the_gate_makes_nobody_invisible():
     assert gate.kept == pytest.approx(door.now)
 
 
+def test_while_somebody_is_watched_the_gate_sees_some_frames_and_then_all_again():
+    gate = Gate()
+    shown = []
+    gate.moved = lambda _frame, now: shown.append(now) or True
+    door = Door(gate)
+    door.stay(3, (face(320), BARE))
+    assert 5 <= len(shown) <= 8  # of 30
+    door.stay(9)  # gone
+    shown.clear()
+    door.stay(1)
+    assert len(shown) == 10
+
+
 def test_somebody_lost_is_still_looked_for():
     gate = Gate()
     door = Door(gate)
@@ -184,6 +208,16 @@ def test_new_thresholds_keep_tracks_and_violations():
     assert decided(results) == []
     assert not any(result.classified for result in results)
     assert results[-1].persons[0].violation == before.violation
+
+
+def test_the_detector_knows_the_smallest_face_that_is_judged():
+    door = Door(verdict={"min_face": 30})
+    assert door.vision.min_face == 30
+    door.pipeline.reconfigure(Config.model_validate({"verdict": {"min_face": 70}}))
+    assert door.vision.min_face == 70
+    other = SimulatedVision()
+    door.pipeline.replace_vision(other, other, None)
+    assert other.min_face == 70
 
 
 def test_time_running_back_neither_decides_nor_blinds():

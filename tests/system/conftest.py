@@ -8,32 +8,22 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
-import cv2
 import pytest
 import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from live_camera import LiveCamera
 from mosquitto import PATIENCE, Collector, Mosquitto, Relay, wait_for
+from recording import record
 
-from maskedge.errors import EndOfStream
-from maskedge.scene import SceneCamera, Visit, Wearing
-
-
-def record(path, visits, *, pause=2.0, fps=10):
-    """Write a scene as a video file."""
-    scene = SceneCamera(visits, fps=fps, pause=pause, realtime=False)
-    scene.open()
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), fps, (640, 480))
-    while True:
-        try:
-            writer.write(scene.read().pixels[..., ::-1])
-        except EndOfStream:
-            break
-    writer.release()
-    return path
+from maskedge import configfile
+from maskedge.daemon import Daemon
+from maskedge.scene import Visit, Wearing
 
 
 @pytest.fixture(scope="session")
@@ -52,7 +42,15 @@ def visits_video(tmp_path_factory):
 
 
 class DaemonProcess:
-    """``maskedge run`` with its configuration file, log and notify socket."""
+    """``maskedge run`` with its configuration file, log and notify socket.
+
+    Attributes:
+        under: a command that runs it, such as a tracer; for the next start.
+        cwd: its working directory; None: ours.
+    """
+
+    under: tuple = ()
+    cwd: Path | None = None
 
     def __init__(self, folder: Path, settings: dict):
         self.folder = folder
@@ -77,8 +75,18 @@ class DaemonProcess:
         }
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "maskedge", "run", "--config", str(self.config), *args],
+                [
+                    *self.under,
+                    sys.executable,
+                    "-m",
+                    "maskedge",
+                    "run",
+                    "--config",
+                    str(self.config),
+                    *args,
+                ],
                 env=environ,
+                cwd=self.cwd,
                 stdout=log,
                 stderr=log,
             )
@@ -161,6 +169,49 @@ def daemon(tmp_path, broker):
         one.close()
 
 
+class Running:
+    """The daemon in a thread of this process, for faults that only its inside can have."""
+
+    def __init__(self, config):
+        self.daemon = Daemon(configfile.load(config), lambda: configfile.load(config))
+        self.code = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        self.code = self.daemon.run()
+
+    def stop(self):
+        """Seconds until it had ended."""
+        begin = time.monotonic()
+        self.daemon.stop()
+        self._thread.join(PATIENCE)
+        assert self.code == 0
+        return time.monotonic() - begin
+
+
+@pytest.fixture
+def running(daemon, monkeypatch):
+    """``running(source, ...)``: the daemon in this process and the socket that systemd reads."""
+    made = []
+
+    def start(source, watchdog=None, **sections):
+        unit = daemon(source, **sections)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(unit.folder / "notify"))
+        monkeypatch.setenv("STATE_DIRECTORY", str(unit.folder / "state"))
+        if watchdog:
+            monkeypatch.setenv("WATCHDOG_USEC", str(int(watchdog * 1e6)))
+        inside = Running(unit.config)
+        made.append(inside)
+        wait_for(lambda: unit.notified("READY=1"), "READY=1")
+        return inside, unit
+
+    yield start
+    for inside in made:
+        if inside.code is None:
+            inside.stop()
+
+
 @pytest.fixture
 def collect(broker):
     """Everything that units publish, from now on."""
@@ -184,3 +235,22 @@ def health(broker):
         return json.loads(payload) if payload else {}
 
     return read
+
+
+@pytest.fixture
+def camera():
+    """A live camera at ``camera.url``: a bare-faced visit after the other."""
+    camera = LiveCamera()
+    yield camera
+    camera.close()
+
+
+@pytest.fixture
+def report(record_property):
+    """Measured seconds, for the JUnit file and for whoever runs with ``-s``."""
+
+    def note(what, seconds):
+        record_property(what, round(seconds, 2))
+        print(f"measured: {what}: {seconds:.1f} s")  # noqa: T201 - the figures of docs/faults.md
+
+    return note

@@ -12,6 +12,9 @@ from mosquitto import wait_for
 
 from maskedge import events
 
+STATE = ("outbox.db", "homeassistant.json", "baseline.json")
+"""All that a unit keeps on disk."""
+
 
 def codes(health):
     return {fault["code"] for fault in health.get("faults", [])}
@@ -195,7 +198,7 @@ def test_no_picture_is_written_anywhere(broker, daemon, visit_video):
     before = set(unit.folder.rglob("*"))
     assert unit.start(HOME=str(unit.folder)).wait() == 0
     written = {str(p.relative_to(unit.folder)) for p in set(unit.folder.rglob("*")) - before}
-    allowed = {"daemon.log", "state", "state/outbox.db", "state/homeassistant.json"}
+    allowed = {"daemon.log", "state"} | {f"state/{n}" for n in STATE}
     assert written <= allowed, written
     outbox = unit.folder / "state/outbox.db"
     assert not outbox.exists() or outbox.stat().st_size < 100_000

@@ -3,167 +3,38 @@
 What one part alone can show is tested with that part; docs/faults.md has the table of both.
 """
 
-import contextlib
-import http.server
 import json
 import signal
 import threading
 import time
-from functools import cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import yaml
+from live_camera import jpeg, visits
 from mosquitto import PATIENCE, wait_for
 
-from maskedge import clock, configfile, events
+from maskedge import clock, events
 from maskedge import daemon as daemon_module
 from maskedge.camera import fake
-from maskedge.daemon import Daemon
 from maskedge.delivery.outbox import Outbox
 from maskedge.delivery.store import EventStore
 from maskedge.errors import OutboxError
 from maskedge.geometry import Box
 from maskedge.inference.fake_tpu import FakeTpu, Fault
-from maskedge.scene import SceneCamera, Visit, Wearing, portrait
-
-BOUNDARY = b"--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n"
+from maskedge.scene import portrait
 
 
 def codes(health):
     return {fault["code"] for fault in health.get("faults", [])}
 
 
-def jpeg(pixels):
-    return cv2.imencode(".jpg", pixels[..., ::-1])[1].tobytes()
-
-
-@cache
-def visits(seconds=4.0, pause=4.0):
-    """A bare-faced visit at 10 fps as JPEGs, each with a noise of its own as of a sensor."""
-    scene = SceneCamera([Visit(Wearing.BARE, seconds)], fps=10, pause=pause, realtime=False)
-    scene.open()
-    noise = np.random.default_rng(3)
-    frames = []
-    for _ in range(int(scene.duration * 10)):
-        pixels = scene.read().pixels.astype(np.int16) + noise.integers(-2, 3, (480, 640, 1))
-        frames.append(jpeg(pixels.clip(0, 255).astype(np.uint8)))
-    return frames
-
-
-class LiveCamera:
-    """A network camera (MJPEG over HTTP), with everything that can befall one."""
-
-    def __init__(self):
-        self.fps = 10.0
-        self.frames = visits()
-        self.hanging = False
-        self.refusing = False
-        camera = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            def do_GET(self):
-                if camera.refusing:
-                    self.send_error(503)
-                    return
-                self.send_response(200)
-                self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=frame")
-                self.end_headers()
-                with contextlib.suppress(OSError):
-                    camera.stream(self.wfile)
-
-            def log_message(self, *_):
-                pass
-
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}/cam"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def stream(self, sink):
-        begin, number = time.monotonic(), 0
-        while not self.refusing:
-            if self.hanging:
-                time.sleep(0.05)
-                continue
-            picture = self.frames[number % len(self.frames)]
-            sink.write(BOUNDARY % len(picture) + picture + b"\r\n")
-            number += 1
-            time.sleep(max(0.0, begin + number / self.fps - time.monotonic()))
-
-    def close(self):
-        self.refusing = True
-        self._server.shutdown()
-        self._server.server_close()
-
-
-@pytest.fixture
-def camera():
-    camera = LiveCamera()
-    yield camera
-    camera.close()
-
-
-@pytest.fixture
-def report(record_property):
-    """Measured seconds, for the JUnit file and for whoever runs with ``-s``."""
-
-    def note(what, seconds):
-        record_property(what, round(seconds, 2))
-        print(f"measured: {what}: {seconds:.1f} s")  # noqa: T201 - the figures of docs/faults.md
-
-    return note
-
-
 def until(condition, what, timeout=PATIENCE):
     begin = time.monotonic()
     wait_for(condition, what, timeout)
     return time.monotonic() - begin
-
-
-class Running:
-    """The daemon in a thread of this process, for faults that only its inside can have."""
-
-    def __init__(self, config):
-        self.daemon = Daemon(configfile.load(config))
-        self.code = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self):
-        self.code = self.daemon.run()
-
-    def stop(self):
-        """Seconds until it had ended."""
-        begin = time.monotonic()
-        self.daemon.stop()
-        self._thread.join(PATIENCE)
-        assert self.code == 0
-        return time.monotonic() - begin
-
-
-@pytest.fixture
-def running(daemon, monkeypatch):
-    """``running(source, ...)``: the daemon in this process and the socket that systemd reads."""
-    made = []
-
-    def start(source, watchdog=None, **sections):
-        unit = daemon(source, **sections)
-        monkeypatch.setenv("NOTIFY_SOCKET", str(unit.folder / "notify"))
-        monkeypatch.setenv("STATE_DIRECTORY", str(unit.folder / "state"))
-        if watchdog:
-            monkeypatch.setenv("WATCHDOG_USEC", str(int(watchdog * 1e6)))
-        inside = Running(unit.config)
-        made.append(inside)
-        wait_for(lambda: unit.notified("READY=1"), "READY=1")
-        return inside, unit
-
-    yield start
-    for inside in made:
-        if inside.code is None:
-            inside.stop()
 
 
 # camera
@@ -392,7 +263,7 @@ def test_it_ends_in_time_while_camera_broker_and_disk_all_hang(
     broker.start()
     inside, _ = running(camera.url)
     wait_for(lambda: inside.daemon._publisher.status().connected, "the broker")
-    wait_for(lambda: inside.daemon._violations, "a violation")
+    wait_for(lambda: inside.daemon._teller.standing, "a violation")
     hang = threading.Event()
 
     def never(*_args, **_more):

@@ -16,6 +16,9 @@ from mosquitto import free_port, wait_for
 
 SECRET = "correct horse battery"  # noqa: S105 - of these tests only
 
+STATE = ("outbox.db", "homeassistant.json", "baseline.json")
+"""All that a unit keeps on disk."""
+
 
 @pytest.fixture(scope="module")
 def browser():
@@ -116,7 +119,7 @@ def test_a_visit_is_watched_in_a_browser_and_no_picture_is_written(
         page.get_by_text(re.compile("^Over: Broker lost")).wait_for(state="attached")
         assert page.said == []
     written = {str(p.relative_to(unit.folder)) for p in set(unit.folder.rglob("*")) - before}
-    allowed = {"daemon.log", "state", "state/outbox.db", "state/homeassistant.json"}
+    allowed = {"daemon.log", "state"} | {f"state/{n}" for n in STATE}
     assert {name for name in written if not name.startswith("state/outbox.db")} <= allowed
 
 

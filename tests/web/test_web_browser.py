@@ -4,45 +4,19 @@ import re
 from itertools import pairwise
 
 import pytest
-from browser import tab
+from browser import CONTRAST, tab
+from doorway import Door, Network
 from mosquitto import wait_for
 from webloop import configuration, parts
 
 from maskedge.camera.status import CameraState, CameraStatus
+from maskedge.config import Config
+from maskedge.health.drift import Drift
 from maskedge.web.page import StatusPage
 
 SECRET = "correct horse battery"  # noqa: S105 - of these tests only
 DESK = {"width": 1280, "height": 900}
 PHONE = {"width": 360, "height": 740}
-
-CONTRAST = """() => {
-  const parse = (text) => (text.match(/[\\d.]+/g) ?? [0, 0, 0, 0]).map(Number);
-  const mix = ([r, g, b, a = 1], under) => [r, g, b].map((v, n) => v * a + under[n] * (1 - a));
-  const light = (rgb) => rgb.map((v) => v / 255)
-    .map((v) => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
-    .reduce((sum, v, n) => sum + v * [0.2126, 0.7152, 0.0722][n], 0);
-  const ground = (node) => {
-    if (!node) return [255, 255, 255];
-    const colour = parse(getComputedStyle(node).backgroundColor);
-    return colour[3] === 0 ? ground(node.parentElement) : mix(colour, ground(node.parentElement));
-  };
-  const bad = [];
-  let count = 0;
-  for (const node of document.querySelectorAll("body *")) {
-    const own = [...node.childNodes].some((c) => c.nodeType === 3 && c.data.trim());
-    if (!own || !node.checkVisibility() || node.closest(".unseen, noscript")) continue;
-    const style = getComputedStyle(node);
-    const under = ground(node);
-    const [a, b] = [light(mix(parse(style.color), under)), light(under)];
-    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
-    const size = parseFloat(style.fontSize);
-    const large = size >= 24 || (size >= 18.66 && Number(style.fontWeight) >= 700);
-    count += 1;
-    if (ratio < (large ? 3 : 4.5)) bad.push([node.textContent.slice(0, 40), ratio.toFixed(2)]);
-  }
-  return { bad, count };
-}"""
-
 
 FOCUSED = """() => {
   const node = document.activeElement;
@@ -182,6 +156,40 @@ def test_the_day_is_a_chart_with_words_and_a_table(watched):
     assert watched.locator("#day-rows tr").inner_text().split("\t")[1:] == ["0", "1"]
 
 
+def test_drift_is_small_charts_with_words(serve, browser, drifted):
+    loop = serve(drift=drifted).start()
+    with tab(browser, viewport=DESK) as page:
+        page.goto(f"http://127.0.0.1:{loop.port}/")
+        page.locator(".fault[data-key=model_drift]").wait_for()
+        card = page.locator("#drift-list li[data-key=brightness].moved")
+        card.wait_for()
+        assert page.locator("#drift-list li.moved").count() == 1
+        assert re.search(r"now \d+ to \d+\s+at first 11\d to 14\d", card.inner_text())
+        assert "of 0.25 from the first days\nMoved" in card.inner_text()
+        assert card.locator("svg path.bar-now").count() == 1
+        assert card.locator("svg path.line-site").count() == 1
+        sure = page.locator("#drift-list li[data-key=confidence]")
+        assert sure.locator("svg path.line-shipped").count() == 1
+        assert "from where measured" in sure.inner_text()
+        assert page.get_by_role("img", name="Distribution: brightness of faces").count() == 1
+        assert page.locator("#drift-sum").inner_text() == "Moved: brightness of faces."
+        assert page.said == []
+
+
+def test_while_it_learns_what_is_normal_it_says_how_far_it_is(serve, browser, tmp_path):
+    drift = Drift(Config(device="door"), (Network(), Network()), tmp_path / "baseline.json")
+    for number in range(40):
+        drift.visit(Door().visit(), 3600.0 * number)
+    loop = serve(drift=drift).start()
+    with tab(browser) as page:
+        page.goto(f"http://127.0.0.1:{loop.port}/")
+        page.get_by_text("40 of the 100 visits that are needed to compare.").wait_for()
+        page.get_by_text("40 visits in 1.6 of 7 days.").wait_for()
+        assert not page.locator("#key-site").is_visible()
+        drift.visit(Door().visit(), 3600.0 * 41)
+        page.get_by_text("41 of the 100 visits").wait_for()
+
+
 def test_stages_delivery_and_machine_are_told(watched):
     watched.get_by_role("cell", name="detect", exact=True).wait_for()
     assert "20.0 ms" in watched.locator("#stage-rows tr", has_text="detect").inner_text()
@@ -205,9 +213,9 @@ def test_nothing_comes_from_elsewhere(serve, browser):
 @pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_text_can_be_read_in_light_and_dark_and_nothing_overflows(
-    serve, browser, scheme, viewport
+    serve, browser, drifted, scheme, viewport
 ):
-    loop = serve().start()
+    loop = serve(drift=drifted).start()
     lost = CameraStatus("cam", CameraState.LOST, 0.0, error="unplugged: " + "x" * 200)
     loop.parts = parts(camera=lost, config_error="config.yaml:3: wrong")
     loop.page.refused("config.yaml:3: " + "y" * 200)
@@ -218,6 +226,7 @@ def test_every_text_can_be_read_in_light_and_dark_and_nothing_overflows(
         live(page)
         page.locator(".fault[data-key=camera_lost]").wait_for()
         page.locator("#violation-rows tr").first.wait_for()
+        page.locator("#drift-list li.moved").wait_for()
         page.locator(".fault summary").first.click()
         ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
         shade = sum(map(int, re.findall(r"\d+", ground)[:3])) / 3

@@ -17,6 +17,7 @@ from webloop import TIMINGS, ask, parts
 
 from maskedge.camera.status import CameraState
 from maskedge.health.faults import FAULTS
+from maskedge.health.features import BY_NAME
 from maskedge.pipeline import FrameResult
 from maskedge.web.metrics import STAGES
 
@@ -37,9 +38,9 @@ def scrape(loop):
 
 
 @pytest.fixture
-def busy(serve):
+def busy(serve, drifted):
     """A loop with something of everything behind it."""
-    loop = serve()
+    loop = serve(drift=drifted)
     for _ in range(5):
         loop.step()
     loop.end(loop.violate())
@@ -76,6 +77,19 @@ def test_faults_come_and_go(busy):
     busy.parts = parts()
     busy.look()
     assert scrape(busy)["maskedge_fault", ("code", "camera_lost")] == 0
+
+
+def test_what_has_drifted_is_told_by_feature_and_reference(busy):
+    got = scrape(busy)
+    brightness = (("against", "site"), ("feature", "brightness"))
+    assert got["maskedge_drift_moved", *brightness] == 1
+    assert got["maskedge_drift_psi", *brightness] > got["maskedge_drift_limit", *brightness] == 0.25
+    assert got["maskedge_drift_moved", ("against", "shipped"), ("feature", "confidence")] == 0
+    assert got["maskedge_drift_state", ("state", "watching")] == 1
+    assert got["maskedge_drift_visits_total",] == 2400
+    assert got["maskedge_fault", ("code", "model_drift")] == 1
+    found = {dict(labels)["feature"] for name, *labels in got if name == "maskedge_drift_psi"}
+    assert found == set(BY_NAME)
 
 
 def test_frames_that_nobody_looked_at_take_no_part_in_the_timings(busy):

@@ -22,9 +22,11 @@ from maskedge.geometry import Box
 from maskedge.health.monitor import Monitor, Parts
 from maskedge.pipeline import FrameResult, PersonView
 from maskedge.scene import Visit, Wearing, draw, hall
+from maskedge.signals.local import SignalsStatus
 from maskedge.vision.base import Face
 
 if TYPE_CHECKING:
+    from maskedge.health.drift import Drift
     from maskedge.web.page import StatusPage
 
 TIMINGS = {"motion": 0.001, "detect": 0.02, "track": 0.001, "classify": 0.004, "decide": 0.0005}
@@ -44,6 +46,7 @@ def parts(**changes):
         accelerator_fault=None,
         scene=frozenset(),
         config_error=None,
+        signals=SignalsStatus(),
     )  # fmt: skip
     return replace(good, **changes)
 
@@ -51,12 +54,12 @@ def parts(**changes):
 class Loop:
     """Plays the daemon: a person walks by, over and over."""
 
-    def __init__(self, page: StatusPage, config: Config):
+    def __init__(self, page: StatusPage, config: Config, drift: Drift | None = None):
         self.page = page
         self.parts = parts()
         self.label = "without_mask"
         self.told = False
-        self.monitor = Monitor(config, _Nobody(), time.monotonic())
+        self.monitor = Monitor(config, _Nobody(), time.monotonic(), drift)
         self.builder = events.EventBuilder(
             config.device, config.name, events.Models("0123456789ab", "ba9876543210")
         )
