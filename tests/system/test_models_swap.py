@@ -70,7 +70,7 @@ class Unit:
 
     def models(self, *words):
         command = self.begin(*words)
-        said, _ = command.communicate(timeout=PATIENCE)
+        said, _ = command.communicate(timeout=3 * PATIENCE)
         return command.returncode, said
 
     def swapped(self, classifier):
