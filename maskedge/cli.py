@@ -104,7 +104,7 @@ Configuration is looked for at --config, $MASKEDGE_CONFIG,
 @click.version_option(__version__, prog_name="maskedge")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """Face-mask monitor: reads a camera, publishes each violation over MQTT exactly once."""
+    """Face-mask monitor: reads a camera, publishes each violation over MQTT."""
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":  # https://no-color.org
         ctx.color = False
 

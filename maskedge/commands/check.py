@@ -105,7 +105,7 @@ def _input(detector: OpenDetector, config: Config) -> str:
         return str(config.detector.input)
     view, (size,) = View.of(config), detector.sizes
     face = view.min_face * min(size.width / view.width, size.height / view.height)
-    text = f"{size} for frames of {view.width}x{view.height}: a face of {view.min_face} pixels "
+    text = f"{size} if frames are {view.width}x{view.height}: a face of {view.min_face} pixels "
     text += f"(verdict.min_face) keeps {face:.0f}"
     if face < LEAST_FACE:
         text += f" and is often missed; {LEAST_FACE:.0f} would do"

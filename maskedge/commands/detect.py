@@ -43,9 +43,10 @@ Examples:
 
 \b
 PATH is a picture, a video, a folder (all in it and below), a pattern, or -
-for one picture on standard input. A video is watched as the daemon would:
-who would have been told about, from when to when. With --out the copies have
-the names of the originals; videos become .webm, which browsers play.
+for one picture or video on standard input. A video is watched as the daemon
+would: who would have been told about, from when to when. With --out the
+copies have the names of the originals; videos become .webm, which browsers
+play.
 
 \b
 With --json, one line for each picture or video frame:

@@ -30,9 +30,9 @@ Examples:
   maskedge doctor --json | jq '.findings[] | select(.status != "ok")'
 
 \b
-Checks: python, packages, interpreter, pycoral, networks, libcamera, camera,
-edgetpu, broker, web, gpio, command, clock, temperature, disk, review,
-snapshots, secrets, unit.
+Checks: configuration, python, packages, interpreter, pycoral, networks,
+libcamera, camera, edgetpu, broker, web, gpio, command, clock, temperature,
+disk, review, snapshots, secrets, unit.
 
 It opens the camera and sends one message to the broker (<prefix>/<device>/doctor).
 Exit codes: 0 nothing fails (warnings are no failure), 1 something does.
@@ -42,8 +42,9 @@ Exit codes: 0 nothing fails (warnings are no failure), 1 something does.
 def _checks(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001 - click's signature
     """Their names, for the shell's completion."""
     from maskedge.doctor.checks import CHECKS
+    from maskedge.doctor.runner import CONFIGURATION
 
-    return [name for name in CHECKS if name.startswith(incomplete)]
+    return [name for name in (CONFIGURATION, *CHECKS) if name.startswith(incomplete)]
 
 
 @click.command(name="doctor", epilog=EPILOG)
@@ -89,7 +90,7 @@ def _findings(
     overrides: tuple[str, ...],
 ) -> Iterator[Finding]:
     from maskedge.doctor.finding import Finding, Place
-    from maskedge.doctor.runner import chosen, examine
+    from maskedge.doctor.runner import CONFIGURATION, chosen, examine
 
     chosen(names)
     config: Config | None = None
@@ -99,10 +100,10 @@ def _findings(
         loaded = load_config(config_path, source, overrides)
         config = loaded.config
         where = str(loaded.path or "built-in defaults: there is no configuration file")
-        yield Finding("configuration", "ok", where)
+        yield Finding(CONFIGURATION, "ok", where)
     except ConfigError as error:
         for line in str(error).splitlines():
-            yield Finding("configuration", "fail", line, "correct it, then: maskedge check")
+            yield Finding(CONFIGURATION, "fail", line, "correct it, then: maskedge check")
     except ImportError as error:  # without pydantic or PyYAML nothing else can be looked at
         cure = "pip install --force-reinstall maskedge"
         yield Finding("packages", "fail", str(error), cure)

@@ -77,6 +77,7 @@ class Memory:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             new.write_text(json.dumps({"announced": announced}) + "\n", encoding="utf-8")
+            new.chmod(0o600)
             os.replace(new, self._path)  # noqa: PTH105 - the atomic one
         except OSError as error:
             log.info("%s can't be written: %s", self._path, error.strerror)

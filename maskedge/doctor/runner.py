@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 
+CONFIGURATION = "configuration"
+"""Looked at before all checks, by the command itself."""
+
+
 def chosen(names: Sequence[str], *, settings: bool = True) -> list[Check]:
     """The checks of these names (none: all), in their usual order.
 
@@ -30,9 +34,10 @@ def chosen(names: Sequence[str], *, settings: bool = True) -> list[Check]:
     Raises:
         UsageError: there is no check of that name.
     """
-    unknown = [name for name in names if name not in CHECKS]
+    known = (CONFIGURATION, *CHECKS)
+    unknown = [name for name in names if name not in known]
     if unknown:
-        raise UsageError(f"no check is called {unknown[0]!r}; there are {', '.join(CHECKS)}")
+        raise UsageError(f"no check is called {unknown[0]!r}; there are {', '.join(known)}")
     kinds = [kind for name, kind in CHECKS.items() if not names or name in names]
     return [kind() for kind in kinds if settings or not kind.settings]
 

@@ -13,6 +13,7 @@ from findings import sabotage, write
 from mosquitto import PATIENCE, free_port
 
 from maskedge.doctor.checks import CHECKS
+from maskedge.doctor.runner import CONFIGURATION
 
 
 def doctor(*args, **environ):
@@ -89,4 +90,12 @@ def test_colours_on_a_terminal_only_where_wanted(tmp_path, no_color):
 def test_every_check_can_be_asked_for_by_the_name_in_the_help():
     text = doctor("--help").stdout
     listed = text.partition("Checks: ")[2].partition(".")[0].replace("\n", " ")
-    assert {name.strip() for name in listed.split(",")} == set(CHECKS)
+    assert {name.strip() for name in listed.split(",")} == {CONFIGURATION, *CHECKS}
+
+
+def test_the_configuration_alone_can_be_asked_for(tmp_path):
+    config = write(tmp_path / "config.yaml", "device: door\n")
+    done = doctor("--config", str(config), "configuration")
+    assert done.returncode == 0
+    assert done.stdout.split()[:2] == ["ok", "configuration"]
+    assert "1 in order, 0 to look at, 0 broken" in done.stdout

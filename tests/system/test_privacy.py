@@ -183,6 +183,10 @@ def test_by_default_no_pixel_leaves_memory(observe, probes):
     assert len(everything) < ALL_WRITES
     for path in filter(Path.is_file, seen.unit.folder.rglob("*")):
         assert pictures_in(path.read_bytes()) == []
+    # no file that another user of the machine may read
+    state = seen.unit.folder / "state"
+    assert stat.S_IMODE(state.stat().st_mode) == 0o700
+    assert {stat.S_IMODE(path.stat().st_mode) for path in state.iterdir()} == {0o600}
     # no topic but those of the contract, no payload but words and JSON
     assert set(seen.messages) == TOPICS
     for topic, payloads in seen.messages.items():

@@ -1,7 +1,7 @@
 """The page in Debian's Chromium: what people see, hear and reach."""
 
 import re
-from itertools import pairwise
+from itertools import combinations, pairwise
 
 import pytest
 from browser import CONTRAST, tab
@@ -11,7 +11,9 @@ from webloop import configuration, parts
 
 from maskedge.camera.status import CameraState, CameraStatus
 from maskedge.config import Config
+from maskedge.geometry import Box
 from maskedge.health.drift import Drift
+from maskedge.pipeline import PersonView
 from maskedge.web.page import StatusPage
 
 SECRET = "correct horse battery"  # noqa: S105 - of these tests only
@@ -65,6 +67,31 @@ def test_the_boxes_lie_where_the_faces_are(watched):
     assert box["x"] - stage["x"] == pytest.approx(200 * scale, abs=2)
     assert box["y"] - stage["y"] == pytest.approx(100 * scale, abs=2)
     assert box["width"] == pytest.approx(100 * scale, abs=2)
+
+
+def test_in_a_crowd_the_label_that_matters_is_on_top_and_none_lies_on_another(watched):
+    live(watched)
+    places = [(190, 95, 230, 140), (215, 90, 260, 150), (240, 98, 330, 200), (20, 300, 90, 390)]
+    labels = ["unsure", "with_mask", "unsure", "unsure"]
+    watched.loop.others = tuple(
+        PersonView(20 + n, Box(*place), label, 0.9, seen=True, violation=None)
+        for n, (place, label) in enumerate(zip(places, labels, strict=True))
+    )
+    watched.get_by_text("Person 23").wait_for()
+    tags = watched.evaluate("""() => [...document.querySelectorAll("#overlay .tag")]
+      .map((tag) => ({ text: tag.textContent, shown: tag.checkVisibility({ checkVisibilityCSS: true }),
+                       ...tag.getBoundingClientRect().toJSON() }))""")
+    shown = [tag for tag in tags if tag["shown"]]
+    assert len(shown) < len(tags)
+    assert "without mask 93%" in {tag["text"] for tag in shown}
+    assert "not sure" in {tag["text"] for tag in shown}  # the one who stands alone
+    for one, other in combinations(shown, 2):
+        assert (
+            one["right"] <= other["left"]
+            or other["right"] <= one["left"]
+            or one["bottom"] <= other["top"]
+            or other["bottom"] <= one["top"]
+        ), (one["text"], other["text"])
 
 
 def test_guides_show_the_smallest_face_and_strangers_and_can_be_hidden(watched):

@@ -59,6 +59,7 @@ class Loop:
         self.parts = parts()
         self.label = "without_mask"
         self.told = False
+        self.others: tuple[PersonView, ...] = ()
         self.monitor = Monitor(config, _Nobody(), time.monotonic(), drift)
         self.builder = events.EventBuilder(
             config.device, config.name, events.Models("0123456789ab", "ba9876543210")
@@ -82,7 +83,7 @@ class Loop:
         person = PersonView(7, box, self.label, 0.93, seen=True, violation=violation)
         result = FrameResult(
             faces=(Face(box, 0.9), Face(Box(10, 10, 40, 40), 0.8)),
-            persons=(person,),
+            persons=(person, *self.others),
             looked=True,
             timings=TIMINGS,
         )

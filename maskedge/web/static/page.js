@@ -364,8 +364,13 @@ function frameOf(box, classes, label, text, ink = "") {
   return node;
 }
 
+// What matters most is drawn last, on top of the others.
+const WEIGHT = { unsure: 0, with_mask: 1, incorrect_mask: 2, without_mask: 2 };
+const weight = (person) => WEIGHT[person.label] + (person.told ? 2 : 0);
+
 function showBoxes(view) {
-  const boxes = view.persons.map((person) => {
+  const persons = [...view.persons].sort((one, other) => weight(one) - weight(other));
+  const boxes = persons.map((person) => {
     const small = person.seen && person.size < view.min_face;
     const text = person.label !== "unsure" ? `${LABELS[person.label]} ${percent(person.confidence)}`
       : small ? `too small: ${person.size} of ${view.min_face} px` : LABELS.unsure;
@@ -373,13 +378,27 @@ function showBoxes(view) {
     return frameOf(person.box, person.seen ? "" : "unseen-now", person.label, text, ink);
   });
   if (state.guides) {
-    for (const face of view.faces) boxes.push(frameOf(face.box, "stranger", null, `face, ${face.size} px`));
     const [x, y] = [view.min_face / view.width, view.min_face / view.height];
-    boxes.push(frameOf([0.015, 0.985 - y, 0.015 + x, 0.985], "guide", null, `smallest face judged: ${view.min_face} px`));
+    boxes.unshift(
+      ...view.faces.map((face) => frameOf(face.box, "stranger", null, `face, ${face.size} px`)),
+      frameOf([0.015, 0.985 - y, 0.015 + x, 0.985], "guide", null, `smallest face judged: ${view.min_face} px`));
   }
   $("overlay").replaceChildren(...boxes);
+  keepLegible($("overlay").querySelectorAll(".tag"));
   const seen = view.looked ? "looking for faces" : "still scene: networks rest";
   put($("caption"), `${view.width} × ${view.height} from the camera, ${seen}`);
+}
+
+// Where people stand close, labels on labels would say nothing: the less important one is hidden; the
+// list below the picture names everybody.
+function keepLegible(tags) {
+  const apart = (a, b) => a.right <= b.left || b.right <= a.left || a.bottom <= b.top || b.bottom <= a.top;
+  const places = [...tags].map((tag) => [tag, tag.getBoundingClientRect()]);
+  const shown = [];
+  for (const [tag, place] of places.reverse()) {
+    if (shown.every((other) => apart(place, other))) shown.push(place);
+    else tag.classList.add("under");
+  }
 }
 
 function veil(name, text) {
