@@ -79,8 +79,8 @@ def test_in_a_crowd_the_label_that_matters_is_on_top_and_none_lies_on_another(wa
     )
     watched.get_by_text("Person 23").wait_for()
     tags = watched.evaluate("""() => [...document.querySelectorAll("#overlay .tag")]
-      .map((tag) => ({ text: tag.textContent, shown: tag.checkVisibility({ checkVisibilityCSS: true }),
-                       ...tag.getBoundingClientRect().toJSON() }))""")
+      .map((tag) => ({ text: tag.textContent, ...tag.getBoundingClientRect().toJSON(),
+                       shown: tag.checkVisibility({ checkVisibilityCSS: true }) }))""")
     shown = [tag for tag in tags if tag["shown"]]
     assert len(shown) < len(tags)
     assert "without mask 93%" in {tag["text"] for tag in shown}
