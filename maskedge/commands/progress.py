@@ -34,7 +34,8 @@ class Progress:
             disable=not seen,
             leave=False,
             dynamic_ncols=sized,
-            ncols=None if sized else 80,  # a serial console doesn't tell its width
+            ncols=None if sized else 80,  # a serial console doesn't tell its size
+            nrows=None if sized else 24,
             file=sys.stderr,
         )
 

@@ -151,7 +151,7 @@ def test_ctrl_c_keeps_what_is_finished_and_tells_what_it_saw(bare, tmp_path):
 def terminal(*args, stdout_too=False, columns=100):
     """Run on a terminal; returns (standard output, what the terminal got)."""
     master, slave = pty.openpty()
-    termios.tcsetwinsize(slave, (24, columns))
+    termios.tcsetwinsize(slave, (24, columns) if columns else (0, 0))
     got = []
 
     def listen():
