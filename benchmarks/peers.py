@@ -38,7 +38,7 @@ SYSTEMS = ("classic", "yunet+keras", "yunet+ours", "every frame", "maskedge")
 
 def frames(count: int) -> np.ndarray:
     """uint8 (count, 480, 640, 3), RGB: half with one person, half with four."""
-    from maskedge.bench import crowd
+    from maskedge.bench.pictures import crowd
     from maskedge.scene import SceneCamera, Visit, Wearing
 
     scene = SceneCamera([Visit(Wearing.BARE)], fps=10, pause=3.5, realtime=False)

@@ -50,12 +50,16 @@ class Timing:
         return percentile(self.cpu, 0.5)
 
 
-def measure(seconds: float, *works: Callable[[], object]) -> tuple[Timing, ...]:
+def measure(
+    seconds: float, *works: Callable[[], object], between: Callable[[], object] | None = None
+) -> tuple[Timing, ...]:
     """Repeat some works in turn, so that a busy machine slows all alike.
 
     Args:
         seconds: for which they are repeated, after a warm-up and at least five times.
         works: what to do.
+        between: done before each of them and not counted, such as what fills the caches with
+            other things.
 
     Returns:
         The time of each.
@@ -67,5 +71,7 @@ def measure(seconds: float, *works: Callable[[], object]) -> tuple[Timing, ...]:
     end = time.perf_counter() + seconds
     while len(timings[0].wall) < LEAST_RUNS or time.perf_counter() < end:
         for work, timing in zip(works, timings, strict=True):
+            if between is not None:
+                between()
             timing.take(work)
     return timings

@@ -7,19 +7,20 @@ method of Jonker and Volgenant (1987) without its initialisation.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import NDArray
 
 
 MAX_GAIN = 1e12
 """Larger gains, infinite ones too, count as this."""
 
 
-def assign(gain: ArrayLike) -> list[tuple[int, int]]:
+def assign(gain: NDArray[np.float64] | list[list[float]]) -> list[tuple[int, int]]:
     """Pair rows with columns so that the summed gain is the largest possible.
 
     Args:
@@ -29,21 +30,36 @@ def assign(gain: ArrayLike) -> list[tuple[int, int]]:
     Returns:
         Pairs (row, column), rows ascending; each row and column at most once.
     """
-    gains = np.asarray(gain, dtype=np.float64)
+    rows = gain if isinstance(gain, list) else gain.tolist()
+    pairs = _favourites(rows)
+    if pairs is not None:
+        return pairs
+    gains = np.array(rows)
     gains = np.where(gains > 0, np.minimum(gains, MAX_GAIN), 0.0)
-    if 0 in gains.shape:
-        return []
-    favourite = gains.argmax(axis=1)
-    wanting = np.flatnonzero(gains.max(axis=1) > 0)
-    if len(set(favourite[wanting].tolist())) == len(wanting):
-        # Nobody's best is anybody else's: no sum can be larger.
-        return [(int(row), int(favourite[row])) for row in wanting]
     if gains.shape[0] > gains.shape[1]:
         columns = _cheapest_columns(-gains.T)
         pairs = [(int(row), column) for column, row in enumerate(columns)]
     else:
         pairs = [(row, int(column)) for row, column in enumerate(_cheapest_columns(-gains))]
     return sorted(pair for pair in pairs if gains[pair] > 0)
+
+
+def _favourites(rows: list[list[float]]) -> list[tuple[int, int]] | None:
+    """Each row with its best column; None if two rows want the same, or a gain is NaN.
+
+    Nobody's best is anybody else's: no sum can be larger.
+    """
+    pairs, taken = [], set()
+    for index, row in enumerate(rows):
+        best = max(row, default=0.0)
+        if best <= 0:
+            continue
+        column = row.index(best)
+        if column in taken or math.isnan(best):
+            return None
+        taken.add(column)
+        pairs.append((index, column))
+    return pairs
 
 
 def _cheapest_columns(cost: NDArray[np.float64]) -> NDArray[np.int64]:

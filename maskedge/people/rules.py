@@ -25,16 +25,19 @@ MEMORY = 4.0
 
 
 class Vote(NamedTuple):
-    """One look at a person: when, how much it weighs, and the probability of each label."""
+    """One look at a person.
+
+    Attributes:
+        time: when, seconds.
+        weight: how much it weighs.
+        scores: the probability of each label.
+        label: the most probable.
+    """
 
     time: float
     weight: float
     scores: tuple[float, ...]
-
-    @property
-    def label(self) -> str:
-        """The most probable label."""
-        return LABELS[max(range(len(LABELS)), key=self.scores.__getitem__)]
+    label: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,16 +75,17 @@ class Tally:
         """Add up ``votes``; ``half_life`` in seconds."""
         total, frames = 0.0, 0
         shares = dict.fromkeys(LABELS, 0.0)
-        means = dict.fromkeys(LABELS, 0.0)
+        sums = [0.0] * len(LABELS)
         agree = dict.fromkeys(LABELS, 0)
-        for vote in votes:
-            weight = vote.weight * 0.5 ** (max(0.0, now - vote.time) / half_life)
-            total += weight
+        for time, weight, scores, label in votes:
+            now_weight = weight * 0.5 ** (max(0.0, now - time) / half_life)
+            total += now_weight
             frames += 1
-            shares[vote.label] += weight
-            agree[vote.label] += 1
-            for label, score in zip(LABELS, vote.scores, strict=True):
-                means[label] += weight * score
+            shares[label] += now_weight
+            agree[label] += 1
+            for index, score in enumerate(scores):
+                sums[index] += now_weight * score
+        means = dict(zip(LABELS, sums, strict=True))
         if total > 0:
             shares = {label: share / total for label, share in shares.items()}
             means = {label: mean / total for label, mean in means.items()}
@@ -122,7 +126,9 @@ class Ballot:
         """
         last = self.last
         fresh = 1.0 if last is None else min(1.0, max(0.0, now - last.time) / spacing)
-        self._votes.append(Vote(now, quality * fresh, tuple(float(s) for s in scores)))
+        values = tuple(map(float, scores))
+        label = LABELS[values.index(max(values))]
+        self._votes.append(Vote(now, quality * fresh, values, label))
         self.forget(now - MEMORY * half_life)
 
     def forget(self, before: float) -> None:

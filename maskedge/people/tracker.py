@@ -12,15 +12,11 @@ import itertools
 import math
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from maskedge.people.assignment import assign
 from maskedge.people.kalman import MEASURE_STD, BoxFilter, measurement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from numpy.typing import NDArray
 
     from maskedge.config import TrackerConfig
     from maskedge.geometry import Box
@@ -32,6 +28,8 @@ NEWCOMER_COST = 30.0
 """Cost at which a box is rather a new person: a fitting box of a newcomer at 3 fps stays below."""
 TENTATIVE_AGE = 0.7
 """Seconds that an unconfirmed track may go unseen: a false box is forgotten soon."""
+LOG_JITTER = 2 * sum(map(math.log, MEASURE_STD))
+"""Logarithm of the product of a detection's four variances."""
 
 
 class Track:
@@ -131,7 +129,7 @@ class Tracker:
         sightings = [
             (box, score)
             for box, score in zip(boxes, scores, strict=True)
-            if all(map(math.isfinite, box)) and min(box.width, box.height) >= 1.0
+            if math.isfinite(sum(box)) and box.x2 - box.x1 >= 1.0 and box.y2 - box.y1 >= 1.0
         ]
         strong = [s for s in sightings if s[1] >= self.config.start_score]
         weak = [s for s in sightings if s[1] < self.config.start_score]
@@ -173,18 +171,31 @@ def _within(track: Track, view: tuple[float, float]) -> bool:
     return 0 <= x <= view[0] and 0 <= y <= view[1]
 
 
-def _gains(tracks: list[Track], boxes: list[Box], gate: float) -> NDArray[np.float64]:
-    """Twice the log-likelihood of each box (M) under each track (N), above a newcomer's: (N, M).
+def _gains(tracks: list[Track], boxes: list[Box], gate: float) -> list[list[float]]:
+    """Twice the log-likelihood of each box under each track, above a newcomer's: a row per track.
 
-    0 where the box lies further than ``gate`` standard deviations from what was expected.
+    0 where the box lies further than ``gate`` standard deviations from what was expected; most
+    pairs end there, at the first coordinate.
     """
-    means, variances = (np.array(v) for v in zip(*(t.expectation() for t in tracks), strict=True))
-    measured = np.array([measurement(box) for box in boxes])
-    distance = np.sum((measured[None] - means[:, None]) ** 2 / variances[:, None], axis=2)
+    measured = [measurement(box) for box in boxes]
     # In face sizes, not pixels, so that near and far faces are compared alike.
-    log_area = measured[:, 2] + measured[:, 3]
-    jitter = np.square(MEASURE_STD)
-    spread = np.sum(np.log(variances / jitter), axis=1)[:, None] - 2 * log_area[None]
-    gains = NEWCOMER_COST - distance - spread
-    result: NDArray[np.float64] = np.where(distance <= gate**2, np.maximum(gains, 1e-6), 0.0)
-    return result
+    log_areas = [width + height for _, _, width, height in measured]
+    limit = gate * gate
+    rows = []
+    for track in tracks:
+        (mean_x, mean_y, mean_width, mean_height), variances = track.expectation()
+        var_x, var_y, var_width, var_height = variances
+        spread = math.log(var_x * var_y * var_width * var_height) - LOG_JITTER
+        row = [0.0] * len(boxes)
+        for column, (x, y, width, height) in enumerate(measured):
+            distance = (x - mean_x) ** 2 / var_x
+            if distance > limit:
+                continue
+            distance += (y - mean_y) ** 2 / var_y
+            distance += (width - mean_width) ** 2 / var_width
+            distance += (height - mean_height) ** 2 / var_height
+            if distance <= limit:
+                gain = NEWCOMER_COST - distance - spread + 2 * log_areas[column]
+                row[column] = max(gain, 1e-6)
+        rows.append(row)
+    return rows

@@ -157,7 +157,7 @@ class Judge:
             quality: 0..1; how much a look of this quality weighs.
             now: seconds.
         """
-        self._persons.setdefault(track.id, _Person(Presence.of(track))).ballot.cast(
+        self._person(track).ballot.cast(
             scores, quality, now, spacing=SPACING, half_life=self.config.half_life
         )
 
@@ -195,6 +195,12 @@ class Judge:
         self._lost.clear()
         return sorted(ended, key=lambda decision: decision.key)
 
+    def _person(self, track: Track) -> _Person:
+        person = self._persons.get(track.id)
+        if person is None:
+            person = self._persons[track.id] = _Person(Presence.of(track))
+        return person
+
     def _follow(self, tracks: list[Track]) -> None:
         living = {track.id for track in tracks}
         for gone in self._persons.keys() - living:
@@ -202,7 +208,7 @@ class Judge:
             person.seen = False
             self._lost.append(person)
         for track in tracks:
-            person = self._persons.setdefault(track.id, _Person(Presence.of(track)))
+            person = self._person(track)
             person.seen = track.seen
             person.presence.follow(track)
 

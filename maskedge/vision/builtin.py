@@ -157,10 +157,17 @@ class BuiltinDetector:
     ) -> list[Face]:
         most = CANDIDATES_PER_FACE * self._max_faces
         boxes, logits = variant.decoder.candidates(outputs, most)
+        if not len(logits):
+            return []
         kept = suppress(boxes, logits, self._nms_iou, self._max_faces)
-        scores = 1 / (1 + np.exp(-(self._scale * logits[kept] + self._offset)))
-        found = placement.to_frame(boxes[kept]).tolist()
-        return [Face(Box(*box), score) for box, score in zip(found, scores.tolist(), strict=True)]
+        sx, sy = 1 / placement.sx, 1 / placement.sy
+        return [
+            Face(
+                Box(*boxes[i].tolist()).scaled(sx, sy),
+                sigmoid(self._scale * logits[i].item() + self._offset),
+            )
+            for i in kept
+        ]
 
     def close(self) -> None:
         """Free the networks."""

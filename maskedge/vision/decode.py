@@ -72,7 +72,13 @@ class Decoder:
         levels = _levels(network, threshold, where)
         self._score_outputs = [level.score for level in levels]
         self._box_outputs = [level.box for level in levels]
-        self._least = np.concatenate([np.full(v.rows * v.columns, v.least) for v in levels])
+        self._stored = np.concatenate(
+            [np.zeros(v.rows * v.columns, network.output_specs[v.score].dtype) for v in levels]
+        )
+        least = np.concatenate([np.full(v.rows * v.columns, v.least) for v in levels])
+        exact = least.astype(self._stored.dtype) if np.isfinite(least).all() else least
+        # Of one type they are compared several times as fast.
+        self._least = exact if np.array_equal(exact, least) else least
         self._cells = np.concatenate([_cells(v, network.output_specs) for v in levels])
 
     def candidates(
@@ -87,7 +93,8 @@ class Decoder:
         Returns:
             Boxes float32 (N, 4) in pixels of the input, and logits float32 (N,).
         """
-        stored = np.concatenate([outputs[i].reshape(-1) for i in self._score_outputs])
+        stored = self._stored
+        np.concatenate([outputs[i].reshape(-1) for i in self._score_outputs], out=stored)
         (found,) = (stored >= self._least).nonzero()
         if not len(found):
             return np.empty((0, 4), np.float32), np.empty(0, np.float32)
@@ -129,8 +136,10 @@ def logit(probability: float) -> float:
 
 def sigmoid(value: float) -> float:
     """The logistic function."""
-    with np.errstate(over="ignore"):
-        return float(1 / (1 + np.exp(-value)))
+    if value >= 0:
+        return 1 / (1 + math.exp(-value))
+    power = math.exp(value)
+    return power / (1 + power)
 
 
 def stored_threshold(threshold: float, spec: TensorSpec) -> float:

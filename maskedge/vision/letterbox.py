@@ -72,6 +72,8 @@ class Letterbox:
     def __init__(self, height: int, width: int, order: ChannelOrder = ChannelOrder.RGB) -> None:
         self.height, self.width, self._order = height, width, order
         self._scratch = Scratch()
+        self._shape: tuple[int, int] = (0, 0)
+        self._placement = Placement(0, 0, 1.0, 1.0)
 
     def write(self, frame: Frame, target: NDArray[np.uint8]) -> Placement:
         """Scale the frame into the input, in its colour order.
@@ -83,7 +85,7 @@ class Letterbox:
         Returns:
             Where it lies; the rest of the input is grey.
         """
-        placement = place((frame.height, frame.width), (self.height, self.width))
+        placement = self._place(frame.height, frame.width)
         view = placement.of(target)
         shrink(frame.pixels, view, self._scratch, skip_rows=True)
         if frame.order is not self._order:
@@ -91,3 +93,10 @@ class Letterbox:
         target[placement.height :] = PADDING
         target[: placement.height, placement.width :] = PADDING
         return placement
+
+    def _place(self, height: int, width: int) -> Placement:
+        """:func:`place`, remembered: a camera's frames are of one size."""
+        if (height, width) != self._shape:
+            self._placement = place((height, width), (self.height, self.width))
+            self._shape = height, width
+        return self._placement

@@ -33,6 +33,8 @@ CHANGED_SECONDS = 25.0
 """The same for a cell that has changed: who passes leaves no trace, a moved chair is learnt."""
 TOLERANCE_SECONDS = 30.0
 """Time constant of a cell's unrest: people who pass don't raise it, a screen that flickers does."""
+TOLERANCE_PACE = 1.0
+"""Seconds between two looks at the unrest, which changes so much more slowly."""
 UNREST_FACTOR = 3.0
 TOLERANCE_LIMIT = 3.0
 """Times pixel_delta that a restless cell may tolerate: a person in front of it is still seen."""
@@ -54,6 +56,7 @@ class MotionGate:
         self._shape: tuple[int, ...] = ()
         self._open_until = -math.inf
         self._looked = -math.inf
+        self._tolerance_due = -math.inf
         self._last = math.inf
         self._scratch = Scratch()
 
@@ -91,9 +94,9 @@ class MotionGate:
         cv2.absdiff(grey, self._background, dst=self._difference)
         cv2.absdiff(grey, self._previous, dst=self._previous)
         np.maximum(self._difference, self._previous, out=self._difference)
-        np.multiply(self._unrest, UNREST_FACTOR, out=self._tolerance)
-        np.maximum(self._tolerance, self._limits[0], out=self._tolerance)
-        np.minimum(self._tolerance, self._limits[1], out=self._tolerance)
+        if now >= self._tolerance_due:
+            self._tolerance_due = now + TOLERANCE_PACE
+            self._tolerate()
         np.greater(self._difference, self._tolerance, out=self._mask)
         # Limited, so that a person who passes leaves the tolerance as it was.
         np.minimum(self._difference, self._limits[1], out=self._difference)
@@ -109,19 +112,28 @@ class MotionGate:
         np.copyto(self._previous, grey)
         return self.share > 0 and self.share >= self._config.threshold
 
+    def _tolerate(self) -> None:
+        """Take over what the cells' unrest has come to."""
+        np.multiply(self._unrest, UNREST_FACTOR, out=self._tolerance)
+        np.maximum(self._tolerance, self._limits[0], out=self._tolerance)
+        np.minimum(self._tolerance, self._limits[1], out=self._tolerance)
+
     def _learn(self, grey: NDArray[np.float32], elapsed: float) -> None:
         """Let the background follow, slowly where somebody stands before it."""
-        alpha = 1 - math.exp(-elapsed / CHANGED_SECONDS)
-        cv2.accumulateWeighted(grey, self._background, alpha, mask=self._mask8)
-        np.logical_not(self._mask, out=self._mask)
         alpha = 1 - math.exp(-elapsed / BACKGROUND_SECONDS)
+        if self.share == 0:
+            cv2.accumulateWeighted(grey, self._background, alpha)
+            return
+        slow = 1 - math.exp(-elapsed / CHANGED_SECONDS)
+        cv2.accumulateWeighted(grey, self._background, slow, mask=self._mask8)
+        np.logical_not(self._mask, out=self._mask)
         cv2.accumulateWeighted(grey, self._background, alpha, mask=self._mask8)
 
     def _begin(self, frame: Frame, now: float) -> None:
         """Make all arrays for this size of frame; later frames only fill them."""
         self._shape = frame.pixels.shape
         self._last = now
-        self._open_until = self._looked = -math.inf
+        self._open_until = self._looked = self._tolerance_due = -math.inf
         width = min(GRID_WIDTH, frame.width)
         height = min(max(1, round(frame.height * width / frame.width)), frame.height)
         size = (height, width)

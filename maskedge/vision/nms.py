@@ -12,10 +12,14 @@ if TYPE_CHECKING:
     from maskedge.geometry import Boxes
 
 
-def suppress(boxes: Boxes, scores: NDArray[np.float32], iou: float, most: int) -> NDArray[np.intp]:
+FEW = 64
+"""Boxes up to which plain Python is faster than NumPy."""
+
+
+def suppress(boxes: Boxes, scores: NDArray[np.float32], iou: float, most: int) -> list[int]:
     """Greedy non-maximum suppression.
 
-    All pairs are compared at once; only the choice among them goes box by box.
+    Of many boxes all pairs are compared at once, and only the choice among them goes box by box.
 
     Args:
         boxes: float32 (N, 4).
@@ -26,6 +30,8 @@ def suppress(boxes: Boxes, scores: NDArray[np.float32], iou: float, most: int) -
     Returns:
         Indices of the kept boxes, best score first; of equal scores the earlier.
     """
+    if len(boxes) <= FEW:
+        return _suppress_few(boxes.tolist(), scores.tolist(), iou, most)
     order = np.argsort(-scores, kind="stable")
     apart = _apart(boxes[order], iou)
     alive = np.ones(len(order), np.bool_)
@@ -36,7 +42,31 @@ def suppress(boxes: Boxes, scores: NDArray[np.float32], iou: float, most: int) -
         if alive[rank]:
             kept.append(rank)
             alive &= apart[rank]
-    return order[kept]
+    chosen: list[int] = order[kept].tolist()
+    return chosen
+
+
+def _suppress_few(
+    boxes: list[list[float]], scores: list[float], iou: float, most: int
+) -> list[int]:
+    """:func:`suppress`, each box against those that are kept."""
+    kept: list[int] = []
+    corners: list[tuple[float, float, float, float, float]] = []
+    for index in sorted(range(len(scores)), key=scores.__getitem__, reverse=True):
+        x1, y1, x2, y2 = boxes[index]
+        area = max(x2 - x1, 0.0) * max(y2 - y1, 0.0)
+        for left, top, right, bottom, other in corners:
+            if x1 >= right or left >= x2 or y1 >= bottom or top >= y2:
+                continue
+            shared = (min(x2, right) - max(x1, left)) * (min(y2, bottom) - max(y1, top))
+            if shared / (area + other - shared) > iou:
+                break
+        else:
+            kept.append(index)
+            if len(kept) == most:
+                break
+            corners.append((x1, y1, x2, y2, area))
+    return kept
 
 
 def _apart(boxes: Boxes, iou: float) -> NDArray[np.bool_]:

@@ -121,6 +121,16 @@ def test_channel_order_is_read_from_the_frame(classifier):
     assert not np.array_equal(rgb, wrong)
 
 
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.5])
+def test_scores_are_the_softmax_of_the_logits(own_model, temperature):
+    model = own_model(calibration={"temperature": temperature})
+    softened = open_classifier(ClassifierConfig(model=model), CPU, models_dir())
+    pixels, box = noise(200, 300), Box(100, 40, 180, 130)
+    (scores,) = softened.classify(frame_of(pixels), [box])
+    logits = softened.logits(square_crop(pixels, box, softened.size, softened.padding))
+    np.testing.assert_allclose(scores, softmax(logits, temperature), atol=1e-6)
+
+
 def test_a_network_may_have_its_own_order_of_labels(classifier, own_model):
     model = own_model(labels=["incorrect_mask", "with_mask", "without_mask"])
     other = open_classifier(ClassifierConfig(model=model), CPU, models_dir())

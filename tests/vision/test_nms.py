@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maskedge.geometry import boxes_array, iou_matrix
+from maskedge.vision import nms
 from maskedge.vision.nms import suppress
 
 
@@ -23,14 +25,18 @@ box = st.tuples(st.integers(0, 40), st.integers(0, 40), st.integers(0, 30), st.i
 scored = st.lists(st.tuples(box, st.integers(0, 8)), max_size=25)
 
 
+@pytest.mark.parametrize("few", [0, 64])
 @settings(deadline=None)
 @given(scored=scored, iou=st.sampled_from([0.0, 0.3, 0.45, 0.7, 1.0]), most=st.integers(1, 30))
-def test_it_keeps_what_the_plain_loop_keeps(scored, iou, most):
+def test_it_keeps_what_the_plain_loop_keeps(few, scored, iou, most):
     boxes = boxes_array([(x, y, x + w, y + h) for (x, y, w, h), _ in scored])
     scores = np.array([s for _, s in scored], np.float32)
 
-    assert suppress(boxes, scores, iou, most).tolist() == naive(boxes, scores, iou, most)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nms, "FEW", few)  # boxes that are compared one by one
+        kept = suppress(boxes, scores, iou, most)
+    assert kept == naive(boxes, scores, iou, most)
 
 
 def test_no_boxes_are_no_boxes():
-    assert len(suppress(np.empty((0, 4), np.float32), np.empty(0, np.float32), 0.5, 10)) == 0
+    assert suppress(np.empty((0, 4), np.float32), np.empty(0, np.float32), 0.5, 10) == []
