@@ -23,6 +23,7 @@ from maskedge.health.drift import Drift
 from maskedge.health.metrics import Metrics
 from maskedge.health.monitor import Monitor, Parts
 from maskedge.health.watchdog import Notifier, Watchdog, watchdog_interval
+from maskedge.inference.resilient import hurry
 from maskedge.pipeline import Pipeline
 from maskedge.requests import Requests
 from maskedge.review.keeper import ReviewSet
@@ -83,14 +84,14 @@ class Daemon:
         self._config = loaded.config
         self._make_camera = make_camera
         self._takeover = Takeover(loaded, reload)
-        self._requests = Requests(self._takeover.ask)
+        self._requests = Requests(self._takeover.ask, hurry)
         self._config_error: str | None = None
         self._models_error: str | None = None
         self._base: float | None = None
 
     def stop(self) -> None:
         """Ask for a clean end; from any thread."""
-        self._requests.stopping.set()
+        self._requests.end()
 
     def run(self) -> int:
         """Watch until stopped or the source ends; returns the exit code.

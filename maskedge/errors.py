@@ -65,6 +65,10 @@ class OutboxError(MaskedgeError):
     """The outbox can't be read or written: mend the disk or its permissions."""
 
 
+class ResourceError(MaskedgeError):
+    """The system has no thread to give now: go on without, try again later."""
+
+
 class WebError(MaskedgeError):
     """A page can't be served: choose another address or port, or install what is missing."""
 

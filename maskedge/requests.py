@@ -24,15 +24,22 @@ class Requests:
         stopping: set when the end was asked for; by whom doesn't matter.
     """
 
-    def __init__(self, reload: Callable[[], None]) -> None:
+    def __init__(self, reload: Callable[[], None], hurry: Callable[[], None]) -> None:
         """Listen to nothing yet.
 
         Args:
             reload: called at SIGHUP, in the middle of anything.
+            hurry: called when the end was asked for, in the middle of anything.
         """
         self.stopping = threading.Event()
         self._reload = reload
+        self._hurry = hurry
         self._interruptible = False
+
+    def end(self) -> None:
+        """Ask for a clean end; from any thread."""
+        self.stopping.set()
+        self._hurry()
 
     @contextmanager
     def listening(self) -> Iterator[None]:
@@ -60,6 +67,6 @@ class Requests:
         if number == RELOAD:
             self._reload()
             return
-        self.stopping.set()
+        self.end()
         if self._interruptible:
             raise SystemExit(EX_OK)

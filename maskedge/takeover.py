@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from maskedge.delivery import credentials
-from maskedge.errors import MaskedgeError, ModelError
+from maskedge.errors import MaskedgeError, ModelError, ResourceError
 from maskedge.models.store import Store
 from maskedge.reload import FileWatch
 from maskedge.vision.system import Vision
@@ -111,14 +111,19 @@ class Takeover:
         changed = [watch.changed(now) for watch in self._watches]
         if self._load is not None and (any(changed) or self._asked.is_set()):
             self._asked.clear()
-            self._busy = True
-            threading.Thread(
-                target=self._prepare,
-                args=(self._load, config, folders),
-                name="takeover",
-                daemon=True,
-            ).start()
+            self._begin(self._load, config, folders)
         return None
+
+    def _begin(self, load: Callable[[], LoadedConfig], config: Config, folders: Folders) -> None:
+        work = threading.Thread(
+            target=self._prepare, args=(load, config, folders), name="takeover", daemon=True
+        )
+        try:
+            work.start()
+        except RuntimeError as error:  # TasksMax= is reached
+            self._asked.set()
+            raise ResourceError(f"{error}; tried again until one can be started") from error
+        self._busy = True
 
     def close(self) -> None:
         """Drop what is being prepared, also when it is ready only later."""

@@ -1,6 +1,9 @@
 """What every test gets."""
 
+import contextlib
 import logging
+import threading
+import time
 
 import pytest
 
@@ -12,3 +15,43 @@ def untouched_logging() -> None:
     logger.handlers.clear()
     logger.setLevel(logging.NOTSET)
     logger.propagate = True
+
+
+@pytest.fixture
+def no_threads(monkeypatch):
+    """``with no_threads():`` the system gives none, as at the limit of a unit's tasks."""
+
+    def refuse(_thread):
+        raise RuntimeError("can't start new thread")
+
+    @contextlib.contextmanager
+    def refusing():
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            yield
+
+    return refusing
+
+
+@pytest.fixture
+def report(record_property):
+    """Note a figure for docs/faults.md: in the JUnit file, and for whoever runs with ``-s``."""
+
+    def note(what, figure, unit="s"):
+        record_property(what, round(figure, 2))
+        print(f"measured: {what}: {figure:.1f} {unit}")  # noqa: T201
+
+    return note
+
+
+@pytest.fixture
+def timed(report):
+    """``with timed("what"):`` notes how long it took."""
+
+    @contextlib.contextmanager
+    def measure(what):
+        begin = time.monotonic()
+        yield
+        report(what, time.monotonic() - begin)
+
+    return measure

@@ -10,7 +10,7 @@ from mosquitto import wait_for
 from maskedge import takeover
 from maskedge.config import Config
 from maskedge.configfile import LoadedConfig
-from maskedge.errors import ConfigError, ModelError
+from maskedge.errors import ConfigError, ModelError, ResourceError
 from maskedge.modelfile import models_dir
 from maskedge.models.store import Choice, Folders, Store
 from maskedge.reload import SETTLE
@@ -127,6 +127,14 @@ def test_what_refuses_it_is_raised_where_the_loop_looks(error):
     with pytest.raises(type(error), match=str(error)):
         successor_of(one)
     assert one.look(0.0, OLD, IN_USE) is None
+
+
+def test_without_a_thread_to_be_had_it_is_told_and_tried_again(no_threads):
+    one = Takeover(LoadedConfig(OLD, None), lambda: LoadedConfig(OLD, None))
+    one.ask()
+    with no_threads(), pytest.raises(ResourceError, match="can't start new thread; tried again"):
+        one.look(0.0, OLD, IN_USE)
+    assert successor_of(one).loaded.config == OLD
 
 
 @pytest.mark.parametrize("ready", [True, False])

@@ -247,8 +247,12 @@ class CameraGuard:
                 if self._closing:
                     return
                 self._session = session
-            session.start()
-            outcome = self._watch(session)
+            try:
+                session.start()
+            except RuntimeError as error:  # TasksMax= is reached
+                outcome: Exception | None = CameraError(f"{self._status.name}: {error}")
+            else:
+                outcome = self._watch(session)
             if outcome is None:
                 return
             error = _readable(outcome, self._status.name)

@@ -66,7 +66,7 @@ class InferenceConfig(Section):
     accelerator: Literal["auto", "cpu", "edgetpu"] = Field("auto", description="where")
     device: str | None = Field(None, description="libedgetpu device string: usb, pci:0 ...")
     threads: int = Field(2, ge=1, le=16, description="CPU threads per network")
-    timeout: float = Field(2.0, gt=0.0, le=60.0, description="seconds an Edge TPU call may take")
+    timeout: float = Field(2.0, gt=0.0, le=10.0, description="seconds an Edge TPU call may take")
 
 
 class MotionConfig(Section):

@@ -183,10 +183,15 @@ class BaselineFile:
         if self._writing is not None and self._writing.is_alive():
             return
         self._saved_at = self._clock()
-        self._writing = threading.Thread(
+        writing = threading.Thread(
             target=self._write, args=(baseline.to_json(),), name="baseline", daemon=True
         )
-        self._writing.start()
+        try:
+            writing.start()
+        except RuntimeError as error:  # TasksMax= is reached
+            log.warning("%s: not written this time: %s", self.path, error)
+        else:
+            self._writing = writing
 
     def close(self, timeout: float) -> None:
         """Wait for the last write, so many seconds at most."""

@@ -32,6 +32,10 @@ BOOT = (
 )
 KILL_WAIT = 0.5
 """Seconds to wait for a killed process: one stuck in the kernel goes when the kernel lets it."""
+LOOK = 0.2
+"""Seconds after which a waiting run looks whether it was hurried."""
+HURRIED = 0.5
+"""Seconds that a run may still take once it was."""
 LAST_WORDS = 200
 """Characters of the process's stderr that go into an error's sentence."""
 
@@ -61,7 +65,12 @@ class WorkerProcess:
         device: handed to the runner.
         threads: handed to the runner.
         memory: most bytes of address space the process may take; None: no limit.
+
+    Attributes:
+        hurried: set it, from any thread or a signal's handler, when nothing is left to wait for.
     """
+
+    hurried = False
 
     def __init__(
         self,
@@ -172,7 +181,7 @@ class WorkerProcess:
         try:
             self._channel.settimeout(timeout)
             self._channel.send(INVOKE + bytes((slot.number,)))
-            reply = self._channel.recv(MAX_MESSAGE)
+            reply = self._answer(timeout)
         except TimeoutError as error:
             self.kill()
             raise WorkerDied(f"no answer within {timeout:g} s{self._last_words()}") from error
@@ -184,6 +193,18 @@ class WorkerProcess:
         if reply != DONE:
             raise _reported(reply)
         return slot.tensors.outputs
+
+    def _answer(self, timeout: float) -> bytes:
+        begin = time.monotonic()
+        while True:
+            waited = time.monotonic() - begin
+            left = (min(timeout, HURRIED) if self.hurried else timeout) - waited
+            self._channel.settimeout(max(min(left, LOOK), 1e-3))
+            try:
+                return self._channel.recv(MAX_MESSAGE)
+            except TimeoutError:
+                if left <= LOOK:
+                    raise
 
     def kill(self) -> int | None:
         """End it at once; returns its exit status, negative for a signal, None if it lingers."""

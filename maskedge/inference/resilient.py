@@ -129,6 +129,12 @@ class TpuHost:
                 self._give_up(f"the Edge TPU failed: {error}")
                 raise
 
+    def hurry(self) -> None:
+        """Wait no longer for a run that hangs; from any thread or a signal's handler."""
+        process = self._process  # without the lock, which the run holds
+        if process is not None:
+            process.hurried = True
+
     def _start(self) -> None:
         diagnosis = self._diagnose()
         self._since = self._clock()
@@ -200,6 +206,12 @@ def shared_host(
     if host is None:
         host = _hosts[key] = TpuHost(runner, device, diagnose=diagnose, required=required)
     return host
+
+
+def hurry() -> None:
+    """The program is to end: wait for no Edge TPU that hangs. From a signal's handler, too."""
+    for host in list(_hosts.values()):
+        host.hurry()
 
 
 class ResilientNetwork:

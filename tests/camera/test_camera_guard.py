@@ -197,6 +197,22 @@ def test_lost_is_logged_once_and_its_return_once(guarded, until, caplog):
     assert len([line for line in lines if "streaming" in line]) == 2
 
 
+def test_without_a_thread_to_be_had_it_is_lost_and_opened_once_there_is_one(
+    guarded, until, no_threads
+):
+    fake = fake_camera()
+    guard = guarded(fake)
+    until(lambda: guard.status.state is CameraState.STREAMING)
+    with no_threads():
+        fake.unplug()
+        until(lambda: "can't start new thread" in (guard.status.error or ""))
+        assert guard.status.state is CameraState.LOST
+        fake.plug()
+    until(lambda: guard.status.state is CameraState.STREAMING)
+    guard.close()
+    assert not guard._supervisor.is_alive()
+
+
 @pytest.mark.parametrize("error", [ValueError("odd"), OSError(5, "EIO"), RuntimeError()])
 def test_an_exception_of_a_cameras_library_is_a_lost_camera(guarded, until, error):
     guard = guarded(fake_camera(Fail(error), Show(None)), reopen_delay=1.0)

@@ -315,6 +315,17 @@ def test_a_disk_that_takes_nothing_is_told_once_and_costs_nothing_else(
     assert site.drift.baseline.visits == 30
 
 
+def test_without_a_thread_to_be_had_it_is_written_the_next_time(tmp_path, no_threads, monkeypatch):
+    monkeypatch.setattr(baseline_module, "SAVE_EVERY", 0.0)
+    site = Site(tmp_path)
+    with no_threads():
+        site.pass_by(Door(), 10)
+    assert not site.path.exists()
+    site.pass_by(Door(), 10)
+    site.drift.close(5.0)
+    assert json.loads(site.path.read_text())
+
+
 def test_deleting_the_file_makes_it_learn_anew(site):
     site.pass_by(Door(), 10)
     site.path.unlink()

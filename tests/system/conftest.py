@@ -243,14 +243,3 @@ def camera():
     camera = LiveCamera()
     yield camera
     camera.close()
-
-
-@pytest.fixture
-def report(record_property):
-    """Measured seconds, for the JUnit file and for whoever runs with ``-s``."""
-
-    def note(what, seconds):
-        record_property(what, round(seconds, 2))
-        print(f"measured: {what}: {seconds:.1f} s")  # noqa: T201 - the figures of docs/faults.md
-
-    return note

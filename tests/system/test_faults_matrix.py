@@ -207,23 +207,33 @@ def test_an_edge_tpu_hangs_then_aborts_and_comes_back(
 # endings
 
 
-@pytest.mark.parametrize("state", ["camera hangs", "broker frozen", "broker absent", "tpu hangs"])
+@pytest.mark.parametrize(
+    "state",
+    ["camera hangs", "camera lost", "broker frozen", "broker absent", "tpu slow", "tpu hangs"],
+)
 def test_sigterm_in_every_state(broker, daemon, camera, tmp_path, report, state):
     if state != "broker absent":
         broker.start()
     sections = {}
-    if state == "tpu hangs":
+    if state.startswith("tpu"):
         tpu = FakeTpu(tmp_path / "tpu.json")
-        sections["inference"] = {"accelerator": "edgetpu", "device": tpu.device, "timeout": 60.0}
+        sections["inference"] = {"accelerator": "edgetpu", "device": tpu.device, "timeout": 10.0}
+        sections["motion"] = {"enabled": False}
     unit = daemon(camera.url, **sections).start().ready()
     wait_for(lambda: "without_mask started" in unit.log, "an event")
     if state == "camera hangs":
         camera.hanging = True
         time.sleep(1.0)
+    elif state == "camera lost":
+        camera.refusing = True
+        wait_for(lambda: "fault camera_lost" in unit.log, "the fault")
     elif state == "broker frozen":
         broker.freeze()
-    elif state == "tpu hangs":
+    elif state == "tpu slow":
         tpu.fail(Fault.SLOW, seconds=1.0)
+        time.sleep(1.0)
+    elif state == "tpu hangs":
+        tpu.fail(Fault.HANG)
         time.sleep(1.0)
     begin = time.monotonic()
     unit.send(signal.SIGTERM)
@@ -419,9 +429,9 @@ def test_32_faces_in_4k_at_60_frames_a_second(broker, daemon, health, camera, re
     counters = health()["counters"]
     after = resident(unit.process.pid)
     looked = counters["frames_looked"] - begun["frames_looked"]
-    report("4K load: RSS before in MB", before)
-    report("4K load: RSS after in MB", after)
-    report("4K load: faces per look", (counters["faces"] - begun["faces"]) / max(looked, 1))
+    report("4K load: RSS before", before, "MB")
+    report("4K load: RSS after", after, "MB")
+    report("4K load", (counters["faces"] - begun["faces"]) / max(looked, 1), "faces a look")
     wait_for(lambda: unit.notified("WATCHDOG=1"), "work is told")
     assert after < 512  # MemoryMax of the unit
     assert after - before < 96
@@ -461,7 +471,7 @@ def test_ten_thousand_waiting_events_hold_up_nothing(
     seqs = [event["seq"] for event in collector.firsts()]
     assert seqs == list(range(1, len(seqs) + 1))
     assert unit.notified("WATCHDOG=1")
-    report("10,000 waiting events: RSS grows by MB", resident(unit.process.pid) - before)
+    report("10,000 waiting events: RSS grows", resident(unit.process.pid) - before, "MB")
     assert resident(unit.process.pid) < 512
     wait_for(lambda: health()["outbox"]["pending"] < 5, "an empty outbox")
 
