@@ -10,7 +10,7 @@ import socket
 import sqlite3
 import subprocess
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,13 @@ verdict: {{leave_after: 1, cooldown: 0}}
 publish: {{interval: 1}}
 mqtt: {{host: 127.0.0.1, port: {port}, username: unit}}
 """
+DROP_IN = "etc/systemd/system/maskedge.service.d/put-in.conf"
+VERSION_1 = {
+    "memory.max": "memory.limit_in_bytes",
+    "memory.current": "memory.usage_in_bytes",
+    "memory.peak": "memory.max_usage_in_bytes",
+}
+"""What control groups of version 1 call it."""
 Done = subprocess.CompletedProcess[str]
 
 
@@ -67,6 +74,7 @@ class Debian:
         self._base = work / suite / "base"
         self._machine: subprocess.Popen[bytes] | None = None
         self._leader = 0
+        self._groups: set[Path] | None = None
 
     def make(self) -> None:
         """A fresh one, from a base that is made once."""
@@ -114,8 +122,17 @@ class Debian:
             self._leader = int(leaders[-1])
             state = self.run("systemctl", "is-system-running", check=False).stdout.strip()
             if state in {"running", "degraded"}:
+                self._hand_in_groups()
                 return True
         return False
+
+    def _hand_in_groups(self) -> None:
+        """Let its systemd set limits; of version 2, its control groups are its own already."""
+        before = {group for root in _groups() for group in _below(root)}
+        remount = "for c in memory pids; do mount -o remount,rw,bind /sys/fs/cgroup/$c; done"
+        if _groups() and not self.run("sh", "-c", f"{remount} 2>&1", check=False).returncode:
+            self._groups = before
+            self.run("systemctl", "daemon-reexec")
 
     def run(self, *command: str, check: bool = True, type_in: str = "", **environ: str) -> Done:
         """Run a command inside, as root."""
@@ -148,6 +165,11 @@ class Debian:
                 self._machine.kill()
                 self._machine.wait()
         self._leader = 0
+        if self._groups is not None:
+            made = [group for root in _groups() for group in _below(root)]
+            for group in sorted(set(made) - self._groups, reverse=True):
+                with suppress(OSError):  # still in use, by another
+                    group.rmdir()
 
 
 class Unit:
@@ -203,6 +225,40 @@ class Unit:
         """What the journal has of it."""
         return self.debian.run("journalctl", "--no-pager", "-u", "maskedge").stdout
 
+    def put_in(self, code: str) -> None:
+        """Start the service anew with ``code`` in its program, by a drop-in."""
+        package = self.debian.file("srv/put-in")
+        package.mkdir(exist_ok=True)
+        (package / "sitecustomize.py").write_text(code)
+        drop_in = self.debian.file(DROP_IN)
+        drop_in.parent.mkdir()
+        drop_in.write_text("[Service]\nEnvironment=PYTHONPATH=/srv/put-in\n")
+        self.systemctl("daemon-reload")
+        self.systemctl("restart", "maskedge")
+
+    def take_out(self) -> None:
+        """What was put in, from the next start on."""
+        shutil.rmtree(self.debian.file(DROP_IN).parent)
+        self.systemctl("daemon-reload")
+
+    def group(self, controller: str, what: str) -> int | None:
+        """What the kernel has as ``current``, ``peak`` or ``max`` of its `memory` or `pids`."""
+        group, name = "system.slice/maskedge.service", f"{controller}.{what}"
+        for path in (f"{group}/{name}", f"{controller}/{group}/{VERSION_1.get(name, name)}"):
+            done = self.debian.run("cat", f"/sys/fs/cgroup/{path}", check=False)
+            if done.stdout.strip().isdigit():
+                return int(done.stdout)
+        return None
+
+    def listen(self) -> Path:
+        """Write down each event from now on, one a line, until the unit `ears` is stopped."""
+        self.debian.run(
+            "systemd-run", "--unit=ears", "--collect", "--property=StandardOutput=file:/srv/ears",
+            "mosquitto_sub", "-h", "127.0.0.1", "-p", str(self.port), "-u", "unit", "-P", PASSWORD,
+            "-t", "maskedge/unit/violation", "-q", "1",
+        )  # fmt: skip
+        return self.debian.file("srv/ears")
+
     def heard(self, topic: str, form: str = "%p") -> str | None:
         """The next message under ``maskedge/unit/TOPIC``, retained or new, as ``form`` says."""
         done = self.debian.run(
@@ -234,6 +290,20 @@ def wait_for(condition: Callable[[], object], seconds: float = 60) -> float | No
             return time.monotonic() - start
         time.sleep(0.2)
     return None
+
+
+def _groups() -> list[Path]:
+    """Our control groups of version 1, where another systemd's limits are made."""
+    lines = Path("/proc/self/cgroup").read_text().split()
+    groups = [line.split(":", 2)[1:] for line in lines]
+    found = [
+        Path(f"/sys/fs/cgroup/{name}{path}") for name, path in groups if name in {"memory", "pids"}
+    ]
+    return [path for path in found if path.is_dir()]
+
+
+def _below(root: Path) -> list[Path]:
+    return [Path(folder) for folder, _, _ in os.walk(root)][1:]
 
 
 def mirror() -> str:

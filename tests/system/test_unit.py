@@ -74,6 +74,7 @@ def test_it_verifies_and_its_exposure_is_at_most_1_3():
         ("LimitCORE", "0"),
         ("MemorySwapMax", "0"),
         ("TasksMax", "64"),
+        ("OOMPolicy", "continue"),
     ],
 )
 def test_it_says(key, value):
