@@ -99,10 +99,11 @@ def test_completing_any_address_works_or_is_a_clear_error(scheme, rest):
 # recordings
 
 
-@pytest.fixture(scope="module")
-def video(tmp_path_factory):
-    path = tmp_path_factory.mktemp("fuzz") / "whole.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+@pytest.fixture(scope="module", params=[("avi", "MJPG"), ("mp4", "mp4v"), ("webm", "VP80")])
+def video(request, tmp_path_factory):
+    suffix, codec = request.param
+    path = tmp_path_factory.mktemp("fuzz") / f"whole.{suffix}"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), 10, (64, 48))
     for number in range(12):
         writer.write(np.full((48, 64, 3), number * 20, np.uint8))
     writer.release()
@@ -150,7 +151,7 @@ def test_a_damaged_video(tmp_path, video, data):
     damaged = bytearray(video)
     for place in data.draw(st.lists(st.integers(0, len(video) - 1), min_size=1, max_size=20)):
         damaged[place] ^= data.draw(st.integers(1, 255))
-    path = tmp_path / "damaged.avi"
+    path = tmp_path / "damaged.mkv"  # whatever it is called
     path.write_bytes(damaged)
     watch(path)
 

@@ -110,16 +110,18 @@ def test_frames_of_a_real_rtsp_server(rtsp_server):
         camera.read()
 
 
-def test_a_server_killed_and_started_again(rtsp_server, until):
+def test_a_server_killed_and_started_again(rtsp_server, until, timed):
     server = rtsp_server()
     with guard_of(server.url()) as guard:
         until(lambda: streaming(guard))
         server.kill()
-        until(lambda: lost(guard))
+        with timed("RTSP server killed: until it is told"):
+            until(lambda: lost(guard))
         until(lambda: guard.status.reopens >= 3)
         assert "refuses port" in guard.status.error
         server.start()
-        until(lambda: streaming(guard))
+        with timed("RTSP server started again: until it streams"):
+            until(lambda: streaming(guard))
         assert guard.status.error is None
         until(lambda: guard.wait(1.0) is not None)
 
@@ -137,15 +139,17 @@ def test_a_frozen_servers_read_ends_by_itself(rtsp_server):
     camera.close()
 
 
-def test_a_frozen_server_is_noticed_and_the_stream_recovers(rtsp_server, until):
+def test_a_frozen_server_is_noticed_and_the_stream_recovers(rtsp_server, until, timed):
     server = rtsp_server()
     with guard_of(server.url(), read_timeout=3.0) as guard:
         until(lambda: streaming(guard))
         server.freeze()
-        until(lambda: lost(guard))
+        with timed("RTSP server frozen: until it is told (read_timeout 3)"):
+            until(lambda: lost(guard))
         assert "stream stopped" in guard.status.error or "took longer" in guard.status.error
         server.thaw()
-        until(lambda: streaming(guard))
+        with timed("RTSP server thawed: until it streams"):
+            until(lambda: streaming(guard))
 
 
 @pytest.mark.parametrize("method", ["basic", "digest"])

@@ -177,7 +177,7 @@ def test_what_is_no_picture_is_an_error(webcam, capture, picture):
         camera.read()
 
 
-def test_unplugged_and_back_under_the_guard(webcam, capture, until):
+def test_unplugged_and_back_under_the_guard(webcam, capture, until, timed):
     answer = webcam.read_bytes()
     guard = CameraGuard(
         lambda: V4L2Camera(str(webcam)),
@@ -193,7 +193,8 @@ def test_unplugged_and_back_under_the_guard(webcam, capture, until):
         assert "plug the camera in" in guard.status.error
         webcam.write_bytes(answer)
         capture.available = True
-        until(lambda: guard.status.state is CameraState.STREAMING)
+        with timed("plugged in again: until it streams (tried every 0.05 s; by default 3 s)"):
+            until(lambda: guard.status.state is CameraState.STREAMING)
     assert not any(made.opened for made in capture.made[:-1])
 
 

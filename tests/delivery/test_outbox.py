@@ -184,14 +184,18 @@ DAMAGES = [
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_an_unusable_file_is_set_aside_and_a_new_one_begun(reopen, path, make, damage, caplog):
+def test_an_unusable_file_is_set_aside_and_a_new_one_begun(
+    reopen, path, make, damage, caplog, timed
+):
     outbox = reopen()
     outbox.put(*make(40))
     outbox.close()
     damage(path)
     content = path.read_bytes()
-    outbox, events = reopen(), make(2)
-    assert outbox.put(*events)
+    events = make(2)
+    with timed(f"{damage.__name__}: opened, set aside, and the first event stored"):
+        outbox = reopen()
+        assert outbox.put(*events)
     rows = outbox.pending(99)[-2:]
     assert ids(rows) == names(events)
     assert rows[0].seq > 40
@@ -332,7 +336,7 @@ def fill(folder):
             return
 
 
-def test_disk_full_and_free_again(small_disk, make, caplog):
+def test_disk_full_and_free_again(small_disk, make, caplog, timed):
     outbox = Outbox(small_disk / "outbox.db")
     stored = make(20)
     assert outbox.put(*stored)
@@ -346,7 +350,8 @@ def test_disk_full_and_free_again(small_disk, make, caplog):
     outbox.delete(outbox.pending(20))
     assert ids(outbox.pending(2000)) == names(waiting)
     (small_disk / "ballast").unlink()
-    wait_for(lambda: outbox.status().error is None, "the disk well again")
+    with timed("disk full: free until written (tried every 0.1 s; by default every 2 s)"):
+        wait_for(lambda: outbox.status().error is None, "the disk well again")
     assert outbox.status().in_memory < 900
     assert ids(outbox.pending(2000)) == names(waiting)
     complaints = [r for r in caplog.records if r.levelno == logging.ERROR]
@@ -356,7 +361,7 @@ def test_disk_full_and_free_again(small_disk, make, caplog):
     outbox.close()
 
 
-def test_disk_that_becomes_read_only_and_writable_again(small_disk, make):
+def test_disk_that_becomes_read_only_and_writable_again(small_disk, make, timed):
     outbox = Outbox(small_disk / "outbox.db")
     outbox.close()
 
@@ -372,7 +377,8 @@ def test_disk_that_becomes_read_only_and_writable_again(small_disk, make):
         assert ids(outbox.pending(9)) == names(events)
     finally:
         remount("rw")
-    wait_for(lambda: outbox.status().error is None, "the disk well again")
+    with timed("disk read-only: writable until written (tried every 0.1 s)"):
+        wait_for(lambda: outbox.status().error is None, "the disk well again")
     assert [row.seq for row in outbox.pending(9)] == [1, 2, 3]
     outbox.close()
 

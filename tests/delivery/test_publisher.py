@@ -39,7 +39,7 @@ def test_events_arrive_once_in_order_and_by_the_contract(
     assert (status.connected, status.sent, status.acknowledged, status.resent) == (True, 50, 50, 0)
 
 
-def test_broker_absent_at_start_then_there(mosquitto, outbox, publish, collect, make, relay):
+def test_broker_absent_at_start_then_there(mosquitto, outbox, publish, collect, make, relay, timed):
     broker = mosquitto()
     wire = relay(broker.port)
     publisher = publish(wire.client())
@@ -52,7 +52,8 @@ def test_broker_absent_at_start_then_there(mosquitto, outbox, publish, collect, 
     broker.start()
     collector = collect(broker.client())
     wire.open = True
-    wait_for(lambda: len(collector.events) >= 30, "30 events")
+    with timed("broker absent at start: there until 30 events arrived"):
+        wait_for(lambda: len(collector.events) >= 30, "30 events")
     assert [e["event_id"] for e in collector.firsts()] == [e.event_id for e in sent]
     wait_for(lambda: publisher.status().last_error is None, "no error any more")
 
@@ -95,7 +96,7 @@ def test_close_delivers_what_waits_before_it_says_stopped(
     assert len(collector.events) == 200
 
 
-def test_state_and_health_newest_wins_and_survive_a_forgetful_broker(broker, publish):
+def test_state_and_health_newest_wins_and_survive_a_forgetful_broker(broker, publish, timed):
     publisher = publish(broker.client())
     publisher.publish_state({"number": 1})
     assert publisher.wait_idle(PATIENCE)
@@ -114,10 +115,11 @@ def test_state_and_health_newest_wins_and_survive_a_forgetful_broker(broker, pub
     }
     broker.kill()
     broker.start()
-    wait_for(lambda: len(broker.retained()) == 3, "the retained values again")
+    with timed("forgetful broker: back until it has the retained values"):
+        wait_for(lambda: len(broker.retained()) == 3, "the retained values again")
 
 
-def test_broker_killed_while_1000_events_flow(broker, outbox, publish, collect, make, relay):
+def test_broker_killed_while_1000_events_flow(broker, outbox, publish, collect, make, relay, timed):
     wire = relay(broker.port)
     collector = collect(broker.client())
     publisher = publish(wire.client())
@@ -135,7 +137,8 @@ def test_broker_killed_while_1000_events_flow(broker, outbox, publish, collect, 
             broker.start()
             wait_for(lambda: collector.connected, "the subscriber's return")
             wire.open = True
-    assert publisher.wait_idle(PATIENCE)
+    with timed("broker killed twice: back until the last of 1,000 events was acknowledged"):
+        assert publisher.wait_idle(PATIENCE)
     ids = [e.event_id for e in sent]
     wait_for(lambda: len(collector.firsts()) == 1000, "all events")
     assert [e["event_id"] for e in collector.firsts()] == ids
@@ -143,16 +146,20 @@ def test_broker_killed_while_1000_events_flow(broker, outbox, publish, collect, 
     assert publisher.status().connects == 3
 
 
-def test_frozen_broker_is_noticed_and_nothing_is_lost(broker, outbox, publish, collect, make):
+def test_frozen_broker_is_noticed_and_nothing_is_lost(
+    broker, outbox, publish, collect, make, timed
+):
     collector = collect(broker.client())
     publisher = publish(broker.client(), ack_timeout=1.0)
     wait_for(lambda: publisher.status().connected, "a connection")
     broker.freeze()
     sent = make(40)
     outbox.put(*sent)
-    wait_for(lambda: publisher.status().code == "broker-silent", "the freeze noticed")
+    with timed("frozen broker: an event until it is noticed (limit 1 s; by default 10 s)"):
+        wait_for(lambda: publisher.status().code == "broker-silent", "the freeze noticed")
     broker.thaw()
-    wait_for(lambda: len(collector.firsts()) == 40, "all events")
+    with timed("frozen broker: thawed until all events arrived"):
+        wait_for(lambda: len(collector.firsts()) == 40, "all events")
     assert publisher.wait_idle(PATIENCE)
     assert [e["event_id"] for e in collector.firsts()] == [e.event_id for e in sent]
 
@@ -160,7 +167,9 @@ def test_frozen_broker_is_noticed_and_nothing_is_lost(broker, outbox, publish, c
 @pytest.mark.parametrize(
     ("flaps", "pause"), [(4, 0.7), pytest.param(15, 2.0, marks=pytest.mark.slow)]
 )
-def test_flapping_broker_loses_nothing(broker, outbox, publish, collect, make, relay, flaps, pause):
+def test_flapping_broker_loses_nothing(
+    broker, outbox, publish, collect, make, relay, timed, flaps, pause
+):
     wire = relay(broker.port)
     collector = collect(broker.client())
     publisher = publish(wire.client(), backoff=Backoff())
@@ -173,21 +182,21 @@ def test_flapping_broker_loses_nothing(broker, outbox, publish, collect, make, r
         wire.cut()
         time.sleep(pause)
     wire.open = True
-    quiet = time.monotonic()
-    wait_for(lambda: len(collector.firsts()) == len(sent), "all events")
+    with timed(f"flapping broker, {flaps} times {pause} s: steady until all events arrived"):
+        wait_for(lambda: len(collector.firsts()) == len(sent), "all events")
     assert [e["event_id"] for e in collector.firsts()] == [e.event_id for e in sent]
     assert publisher.wait_idle(PATIENCE)
-    print(f"recovered after {time.monotonic() - quiet:.1f} s")  # noqa: T201 - with -s
 
 
-def test_slow_broker_is_given_time(broker, outbox, publish, collect, make, relay):
+def test_slow_broker_is_given_time(broker, outbox, publish, collect, make, relay, timed):
     wire = relay(broker.port)
     wire.delay = 1.5  # for the welcome, too
     collector = collect(broker.client())
     publisher = publish(wire.client(), ack_timeout=1.0)
     for event in make(3):
         outbox.put(event)
-        wait_for(lambda: outbox.status().pending == 0, "the acknowledgement")
+        with timed("slow broker (1.5 s each way): an event until it is acknowledged"):
+            wait_for(lambda: outbox.status().pending == 0, "the acknowledgement")
     assert publisher.wait_idle(PATIENCE)
     assert len(collector.firsts()) == 3
     # The patience grew; it doesn't fall back to drop the connection for each event.
@@ -213,18 +222,21 @@ def test_close_is_quick_in_every_state(mosquitto, outbox, publish, make):
     assert outbox.status().pending == 5
 
 
-def test_client_id_taken_over_makes_no_storm(broker, publish):
+def test_client_id_taken_over_makes_no_storm(broker, publish, timed):
     first = publish(broker.client(client_id="same"))
     wait_for(lambda: first.status().connected, "a connection")
     publish(broker.client(client_id="same"), root="maskedge/other")
-    wait_for(lambda: first.status().code == "broker-taken-over", "the fault")
+    with timed("client id taken over: until it is told"):
+        wait_for(lambda: first.status().code == "broker-taken-over", "the fault")
     assert "another client use our client id 'same'" in first.status().last_error
     connects = first.status().connects
     time.sleep(2.0)
     assert first.status().connects == connects
 
 
-def test_broker_that_denies_publishing_keeps_the_event(mosquitto, outbox, publish, collect, make):
+def test_broker_that_denies_publishing_keeps_the_event(
+    mosquitto, outbox, publish, collect, make, timed
+):
     broker = mosquitto()
     acl = broker.file("acl", "topic read #\ntopic write maskedge/door/availability\n")
     broker.configure(f"acl_file {acl}")
@@ -238,7 +250,8 @@ def test_broker_that_denies_publishing_keeps_the_event(mosquitto, outbox, publis
     collector = collect(broker.client())
     broker.file("acl", "topic read #\ntopic write maskedge/door/#\n")
     broker.reload()
-    wait_for(lambda: len(collector.firsts()) == 30, "all events")
+    with timed("ACL put right: until 30 waiting events arrived"):
+        wait_for(lambda: len(collector.firsts()) == 30, "all events")
     assert [e["event_id"] for e in collector.firsts()] == [e.event_id for e in sent]
     wait_for(lambda: publisher.status().code is None, "no fault any more")
 
@@ -260,7 +273,7 @@ def test_a_denied_state_costs_no_events(mosquitto, outbox, publish, collect, mak
     wait_for(lambda: len(collector.firsts()) == 30, "30 events")
 
 
-def test_bad_password_then_right_one(mosquitto, publish):
+def test_bad_password_then_right_one(mosquitto, publish, timed):
     broker = mosquitto(anonymous=False)
     broker.configure(f"password_file {broker.passwords(door='secret')}")
     broker.start()
@@ -271,7 +284,8 @@ def test_bad_password_then_right_one(mosquitto, publish):
     assert "wrong" not in publisher.status().last_error
     broker.passwords(door="wrong")
     broker.reload()
-    wait_for(lambda: publisher.status().connected, "a connection")
+    with timed("password put right: until connected"):
+        wait_for(lambda: publisher.status().connected, "a connection")
 
 
 def test_something_else_than_a_broker(publish):
