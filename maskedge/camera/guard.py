@@ -249,8 +249,8 @@ class CameraGuard:
                 self._session = session
             try:
                 session.start()
-            except RuntimeError as error:  # TasksMax= is reached
-                outcome: Exception | None = CameraError(f"{self._status.name}: {error}")
+            except RuntimeError as refused:  # TasksMax= is reached
+                outcome: Exception | None = CameraError(f"{self._status.name}: {refused}")
             else:
                 outcome = self._watch(session)
             if outcome is None:
