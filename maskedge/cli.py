@@ -28,7 +28,7 @@ COMMANDS = {
     "check": "Validate configuration and networks; say what would run.",
     "doctor": "Look at camera, broker, Coral, system; say what to do about what is wrong.",
     "detect": "Judge pictures and videos; print or draw what was found.",
-    "listen": "Subscribe and print violations as they arrive.",
+    "listen": "Subscribe; print violations and faults as they come.",
     "signal": "Try the lamp, relay or program that a violation switches.",
     "models": "List, verify, install and take back networks.",
     "review": "Label the uncertain faces that were kept, for the next training.",
@@ -89,7 +89,7 @@ Examples:
   maskedge doctor                             is everything there that it needs?
   maskedge run --source rtsp://cam/stream     watch a network camera
   maskedge detect --json picture.jpg          one line of JSON per picture
-  maskedge listen --host broker.local         print violations as they come
+  maskedge listen --host broker.local         print violations and faults
 
 Configuration is looked for at --config, $MASKEDGE_CONFIG,
 /etc/maskedge/config.yaml and ./config.yaml; the first found is used.

@@ -1,4 +1,4 @@
-"""A subscriber that shows violations as they come: ``maskedge listen``, and for programs.
+"""A subscriber that shows violations and faults: ``maskedge listen``, and for programs.
 
 It shows what is published while it is connected, over a clean session. A subscriber that must
 not miss anything wants a session of its own that the broker keeps: docs/mqtt.md.
@@ -21,7 +21,7 @@ from maskedge.delivery.backoff import Backoff
 from maskedge.delivery.connection import Connection, Incoming, Waker
 from maskedge.delivery.problems import ConnectionProblem
 from maskedge.errors import EX_OK, BrokerError
-from maskedge.events import VIOLATION, to_json
+from maskedge.events import HEALTH, VIOLATION, to_json
 from maskedge.text import printable
 
 if TYPE_CHECKING:
@@ -59,21 +59,35 @@ class Seen:
         return new
 
 
+class FaultNews(NamedTuple):
+    """A fault that was raised, or is over.
+
+    Attributes:
+        code: as in docs/faults.md.
+        message: what is wrong; None: it is over.
+    """
+
+    code: str
+    message: str | None
+
+
 class Notice(NamedTuple):
     """Something that a unit told.
 
     Attributes:
         device: the unit's topic level.
         event: a violation as of ``schema/violation-1.json``, not validated beyond its
-            ``schema`` and ``event_id``; None: this is about availability.
-        availability: ``online``, ``offline`` or ``stopped``; None: this is a violation.
+            ``schema`` and ``event_id``; None: this is about something else.
+        availability: ``online``, ``offline`` or ``stopped``; None: the same.
         repeated: the same ``event_id`` came before.
+        fault: of ``health``; None: the same.
     """
 
     device: str
     event: dict[str, Any] | None = None
     availability: str | None = None
     repeated: bool = False
+    fault: FaultNews | None = None
 
 
 class Subscriber:
@@ -89,6 +103,7 @@ class Subscriber:
         config: the broker.
         device: the unit to listen to; None: all.
         unique: drop repeated ``event_id``.
+        faults: tell of faults, too, where the broker lets us read ``health``.
         environ: where the password may be; None: this process's environment.
 
     Raises:
@@ -101,12 +116,13 @@ class Subscriber:
         device: str | None = None,
         *,
         unique: bool = False,
+        faults: bool = False,
         environ: Mapping[str, str] | None = None,
     ) -> None:
         self._config = config
-        self._topics = [
-            f"{config.prefix}/{device or '+'}/{leaf}" for leaf in ("violation", "availability")
-        ]
+        root = f"{config.prefix}/{device or '+'}"
+        self._topics = [f"{root}/{leaf}" for leaf in ("violation", "availability")]
+        self._health = f"{root}/health" if faults else None
         self._unique = unique
         self._password = credentials.password(config, environ)
         self._tls = credentials.tls_context(config.tls)
@@ -117,6 +133,7 @@ class Subscriber:
         self._stopped = threading.Event()
         self._seen = Seen()
         self._availability: dict[str, str] = {}
+        self._faults: dict[str, set[str]] = {}
 
     def __enter__(self) -> Self:
         try:
@@ -145,6 +162,8 @@ class Subscriber:
         try:
             connection.open(ANSWER_WITHIN, self._stopped.is_set)
             connection.subscribe(self._topics, ANSWER_WITHIN)
+            if self._health is not None:  # after availability: what a unit left behind is old
+                connection.request(self._health)
         except BaseException:
             connection.drop()
             raise
@@ -166,9 +185,7 @@ class Subscriber:
                 self._waker.wait(min(_left(end), self._backoff.next(problem.at_least)))
                 continue
             while connection.messages:
-                notice = self._read(connection.messages.popleft())
-                if notice is not None:
-                    yield notice
+                yield from self._read(connection.messages.popleft())
 
     def stop(self) -> None:
         """End :meth:`notices`; from any thread."""
@@ -190,27 +207,46 @@ class Subscriber:
         if not self._stopped.is_set():
             log.warning("%s; trying again", problem)
 
-    def _read(self, message: Incoming) -> Notice | None:
+    def _read(self, message: Incoming) -> Iterator[Notice]:
         path, leaf = message.topic.rsplit("/", 1)
         device = path.removeprefix(f"{self._config.prefix}/")
         if leaf == "availability":
-            return self._read_availability(device, message.payload)
-        event = _parse(message.payload)
-        if event is None:
+            yield from self._read_availability(device, message.payload)
+            return
+        if leaf == "health":
+            yield from self._read_health(device, message.payload)
+            return
+        event = _parse(message.payload, VIOLATION)
+        if event is None or not isinstance(event.get("event_id"), str):
             log.warning("%s: not a violation: %s", message.topic, ascii(message.payload[:80]))
-            return None
+            return
         new = self._seen.add(event["event_id"])
-        if self._unique and not new:
-            return None
-        return Notice(device, event=event, repeated=not new)
+        if new or not self._unique:
+            yield Notice(device, event=event, repeated=not new)
 
-    def _read_availability(self, device: str, payload: bytes) -> Notice | None:
+    def _read_availability(self, device: str, payload: bytes) -> Iterator[Notice]:
         """Changes only: a reconnect brings the retained value again."""
         word = payload.decode("utf-8", "replace")
         if self._availability.get(device) == word:
-            return None
+            return
         self._availability[device] = word
-        return Notice(device, availability=word)
+        if word != "online":
+            self._faults.pop(device, None)
+        yield Notice(device, availability=word)
+
+    def _read_health(self, device: str, payload: bytes) -> Iterator[Notice]:
+        """Faults that came or went; nothing of a unit that isn't there."""
+        health = _parse(payload, HEALTH)
+        if health is None or self._availability.get(device, "online") != "online":
+            return
+        now = _faults(health)
+        before = self._faults.get(device, set())
+        self._faults[device] = set(now)
+        for code, message in now.items():
+            if code not in before:
+                yield Notice(device, fault=FaultNews(code, message))
+        for code in sorted(before - set(now)):
+            yield Notice(device, fault=FaultNews(code, None))
 
 
 def listen(  # noqa: PLR0913 - the command's options
@@ -230,7 +266,7 @@ def listen(  # noqa: PLR0913 - the command's options
         config: the broker.
         device: the unit to listen to; None: all.
         as_json: one JSON object per line, violations only; else a line for people, and
-            changes of availability too.
+            changes of availability and faults too.
         unique: drop repeated ``event_id``.
         count: end after so many violations.
         timeout: end after so many seconds.
@@ -247,7 +283,9 @@ def listen(  # noqa: PLR0913 - the command's options
     out = sys.stdout if out is None else out
     shown = 0
     try:
-        with Subscriber(config, device, unique=unique, environ=environ) as subscriber:
+        with Subscriber(
+            config, device, unique=unique, faults=not as_json, environ=environ
+        ) as subscriber:
             for notice in subscriber.notices(timeout):
                 line = _json_line(notice) if as_json else pretty(notice)
                 if line is not None:
@@ -268,7 +306,7 @@ def pretty(notice: Notice) -> str:
     event = notice.event
     if event is None:
         now = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        return printable(f"{now}  {notice.device}  is {notice.availability}")
+        return printable(f"{now}  {notice.device}  {_said(notice)}")
     ended = event.get("type") == "ended"
     moment = event.get("ended_at" if ended else "decided_at")
     votes = event.get("votes")
@@ -286,18 +324,30 @@ def pretty(notice: Notice) -> str:
     return printable("  ".join(field for field in fields if field))
 
 
+def _said(notice: Notice) -> str:
+    fault = notice.fault
+    if fault is None:
+        return f"is {notice.availability}"
+    return f"{fault.code} is over" if fault.message is None else f"{fault.code}: {fault.message}"
+
+
 def _json_line(notice: Notice) -> str | None:
     return None if notice.event is None else to_json(notice.event)
 
 
-def _parse(payload: bytes) -> dict[str, Any] | None:
+def _parse(payload: bytes, schema: str) -> dict[str, Any] | None:
     try:
-        event = json.loads(payload)
+        content = json.loads(payload)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(event, dict) or event.get("schema") != VIOLATION:
-        return None
-    return event if isinstance(event.get("event_id"), str) else None
+    return content if isinstance(content, dict) and content.get("schema") == schema else None
+
+
+def _faults(health: dict[str, Any]) -> dict[str, str]:
+    """Message by code; what a stranger wrote may be anything."""
+    listed = health.get("faults")
+    faults = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    return {str(fault.get("code")): str(fault.get("message")) for fault in faults}
 
 
 def _local(moment: object) -> str:

@@ -17,7 +17,7 @@ from maskedge.config import MqttConfig
 from maskedge.errors import EX_OK, EX_UNAVAILABLE, BrokerError
 from maskedge.events import EventBuilder, Models, Votes, seal
 from maskedge.geometry import Box
-from maskedge.listen import Notice, Seen, Subscriber, listen, pretty
+from maskedge.listen import FaultNews, Notice, Seen, Subscriber, listen, pretty
 
 
 @pytest.fixture
@@ -116,6 +116,62 @@ def test_availability_is_shown_when_it_changes(broker):
     assert sum("door  is online" in line for line in screen.lines()) == 1
 
 
+def ailing(**faults):
+    """A ``health`` message with these faults: message by code."""
+    listed = [{"code": code, "message": message} for code, message in faults.items()]
+    return json.dumps({"schema": "maskedge.health/1", "faults": listed})
+
+
+def test_faults_are_told_once_when_they_come_and_when_they_go(broker):
+    screen = Screen()
+    send(broker, "online", topic="maskedge/door/availability", retain=True)
+    lost = ailing(camera_lost="unplugged", clock_unsynced="not set")
+    send(broker, lost, topic="maskedge/door/health", retain=True)
+    thread = listening(broker, screen, count=1)
+    wait_for(lambda: "door  camera_lost: unplugged" in screen.getvalue(), "a fault from before")
+    send(broker, lost, ailing(clock_unsynced="not set"), topic="maskedge/door/health")
+    wait_for(lambda: "door  camera_lost is over" in screen.getvalue(), "its end")
+    send(broker, violation())
+    thread.join(PATIENCE)
+    assert screen.getvalue().count("camera_lost") == 2
+    assert screen.getvalue().count("clock_unsynced") == 1
+
+
+def test_faults_of_a_unit_that_is_gone_are_not_told(broker):
+    screen = Screen()
+    send(broker, "stopped", topic="maskedge/door/availability", retain=True)
+    send(broker, ailing(camera_lost="unplugged"), topic="maskedge/door/health", retain=True)
+    thread = listening(broker, screen, count=1)
+    for word in ("online", "offline", "online"):
+        send(broker, word, topic="maskedge/door/availability", retain=True)
+        send(broker, ailing(camera_lost="again"), topic="maskedge/door/health")
+    send(broker, violation())
+    thread.join(PATIENCE)
+    assert "unplugged" not in screen.getvalue()
+    assert screen.getvalue().count("camera_lost: again") == 2
+
+
+def test_for_scripts_there_are_violations_only(broker):
+    screen = Screen()
+    thread = listening(broker, screen, as_json=True, count=1)
+    send(broker, ailing(camera_lost="unplugged"), topic="maskedge/door/health")
+    send(broker, violation())
+    thread.join(PATIENCE)
+    (line,) = screen.lines()
+    assert json.loads(line)["schema"] == "maskedge.violation/1"
+
+
+@pytest.mark.parametrize(
+    "junk", ["no JSON", "[]", "[" * 5000]
+    + [f'{{"schema":"maskedge.health/1","faults":{faults}}}' for faults in ("3", "[3]", "null")],
+)  # fmt: skip
+def test_junk_is_no_health_and_no_reason_to_stop(broker, junk):
+    with Subscriber(broker.client(), faults=True) as subscriber:
+        send(broker, junk, topic="maskedge/door/health")
+        send(broker, violation())
+        assert next(subscriber.notices(PATIENCE)).event["seq"] == 1
+
+
 def test_one_device_only(broker):
     with Subscriber(broker.client(), "door") as subscriber:
         send(broker, violation(1, "gate"), topic="maskedge/gate/violation")
@@ -139,6 +195,7 @@ def test_a_stranger_cannot_steer_the_terminal():
     line = pretty(Notice("door\x1b]0;x", event=event))
     assert line.isprintable()
     assert pretty(Notice("door", availability="\x1b[31m")).isprintable()
+    assert pretty(Notice("door", fault=FaultNews("\x1b[31m", "\a"))).isprintable()
 
 
 def test_subscriber_comes_back_by_itself(broker):

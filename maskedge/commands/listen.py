@@ -35,7 +35,9 @@ $MASKEDGE_MQTT_PASSWORD, with --set mqtt.username=NAME; for root, without --host
 @click.option(
     "--device", metavar="NAME", help="Listen to this unit only; default: all under the prefix."
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per violation.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object per violation; nothing else."
+)
 @click.option("--unique", is_flag=True, help="Drop repeated event ids.")
 @click.option(
     "--count", metavar="N", type=click.IntRange(min=1), help="End after so many violations."
@@ -57,7 +59,7 @@ def command(
     overrides: tuple[str, ...],
     quiet: bool,
 ) -> int:
-    """Print violations as they arrive."""
+    """Print violations, faults and who is there, as units tell it."""
     given = {"mqtt.host": host, "mqtt.port": port}
     extra = tuple(f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None)
     config = load_config(config_path, None, (*overrides, *extra)).config
