@@ -1,10 +1,12 @@
 r"""What each cut in the vision path gained: the earlier way beside today's, in one run.
 
-    python benchmarks/vision_stages.py [--seconds 2] [--json]
+    python benchmarks/vision_stages.py [--seconds 2] [--quick] [--json]
 
-Both ways of each stage run in turn on the same drawn crowd of four (NMS: of 32), on one thread, so
-that a busy machine slows both alike; told is CPU time, and how many times the earlier way takes
-today's. That a cut costs no accuracy is measured elsewhere: ``--coco`` scores the shipped networks
+Both ways of each stage run in turn on the same drawn crowd of four (or as many as told), on one
+thread, so that a busy machine slows both alike; told is CPU time, and how many times the earlier
+way takes today's. Before each of them the detector's network runs, as it does in a frame: it leaves
+the processor's caches full of its own, and a few dozen calls into NumPy cost several times as much
+then. That a cut costs no accuracy is measured elsewhere: ``--coco`` scores the shipped networks
 behind both ways of shrinking, on labelled pictures put together to frames.
 
     python benchmarks/vision_stages.py --coco PICTURES.json --pictures PICTURES
@@ -15,6 +17,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,16 +30,26 @@ from maskedge.bench.whole import Bench
 from maskedge.camera.frame import ChannelOrder, Frame
 from maskedge.config import MotionConfig
 from maskedge.geometry import Box, iou_matrix
-from maskedge.vision import letterbox, masks
+from maskedge.inference import dequantise
+from maskedge.people import tracker
+from maskedge.people.assignment import assign
+from maskedge.people.kalman import MEASURE_STD, measurement
+from maskedge.people.rules import Tally, Vote
+from maskedge.people.tracker import Tracker
+from maskedge.vision import decode, letterbox, masks, motion, nms
+from maskedge.vision.base import LABELS, Face
 from maskedge.vision.letterbox import Letterbox, place
-from maskedge.vision.masks import square_crop
+from maskedge.vision.masks import softmax, square_crop
 from maskedge.vision.motion import MotionGate
 from maskedge.vision.nms import suppress
 from maskedge.vision.quality import assess
 from maskedge.vision.shrink import Scratch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+    from maskedge.people.tracker import Track
+    from maskedge.vision.builtin import BuiltinDetector, _Variant
 
 INFERENCE = {"accelerator": "cpu", "device": None, "threads": 1}
 STEP = 0.1
@@ -99,20 +112,139 @@ def sharpness_numpy(frame: Frame, box: Box) -> float:
     return float(grey.mean()) + float(100 * edges.var() / (grey.astype(np.float32).var() + 20))
 
 
-def pairs(bench: Bench, size: tuple[int, int]) -> dict[str, tuple[Callable, Callable]]:
+def faces_arrays(detector: BuiltinDetector, variant: _Variant, outputs: tuple) -> list[Face]:
+    """Every cell compared as a real number; boxes and NMS as arrays, however few there are."""
+    decoder = variant.decoder
+    kept, decoder._least = decoder._least, decoder._least.astype(np.float64)  # noqa: SLF001
+    few, decode.FEW = decode.FEW, -1
+    found, logits = (np.array(v, np.float32) for v in decoder.candidates(outputs, 384))
+    decoder._least, decode.FEW = kept, few  # noqa: SLF001
+    boxes = found.reshape(-1, 4)
+    chosen = suppress_arrays(boxes, logits, 0.45, 32)
+    scores = 1 / (1 + np.exp(-(detector._scale * logits[chosen] + detector._offset)))  # noqa: SLF001
+    found = (boxes[chosen] * np.array([2.0, 2.0] * 2, np.float32)).tolist()
+    return [Face(Box(*box), score) for box, score in zip(found, scores.tolist(), strict=True)]
+
+
+def suppress_arrays(boxes: np.ndarray, scores: np.ndarray, iou: float, most: int) -> np.ndarray:
+    """NMS that compares all pairs at once, of however few."""
+    order = np.argsort(-scores, kind="stable")
+    return order[nms._choose_many(boxes[order], iou, most)]  # noqa: SLF001
+
+
+def gains_arrays(tracks: list[Track], boxes: list[Box], gate: float) -> np.ndarray:
+    """How well boxes fit tracks, all pairs at once."""
+    means, variances = (np.array(v) for v in zip(*(t.expectation() for t in tracks), strict=True))
+    measured = np.array([measurement(box) for box in boxes])
+    distance = np.sum((measured[None] - means[:, None]) ** 2 / variances[:, None], axis=2)
+    log_area = measured[:, 2] + measured[:, 3]
+    spread = np.sum(np.log(variances / np.square(MEASURE_STD)), axis=1)[:, None]
+    gains = tracker.NEWCOMER_COST - distance - spread + 2 * log_area[None]
+    return np.where(distance <= gate**2, np.maximum(gains, 1e-6), 0.0)
+
+
+def assign_arrays(gains: np.ndarray) -> list[tuple[int, int]]:
+    """Everybody's favourite, when no two have the same."""
+    gains = np.where(gains > 0, np.minimum(gains, 1e12), 0.0)
+    favourite = gains.argmax(axis=1)
+    wanting = np.flatnonzero(gains.max(axis=1) > 0)
+    assert len(set(favourite[wanting].tolist())) == len(wanting)
+    return [(int(row), int(favourite[row])) for row in wanting]
+
+
+def tally_labels(votes: list[Vote], now: float, half_life: float) -> dict[str, float]:
+    """Means of votes, each label looked for and looked up anew for each vote."""
+    total, means = 0.0, dict.fromkeys(LABELS, 0.0)
+    shares, agree = dict.fromkeys(LABELS, 0.0), dict.fromkeys(LABELS, 0)
+    for vote in votes:
+        weight = vote.weight * 0.5 ** (max(0.0, now - vote.time) / half_life)
+        total += weight
+        label = LABELS[max(range(len(LABELS)), key=vote.scores.__getitem__)]
+        shares[label] += weight
+        label = LABELS[max(range(len(LABELS)), key=vote.scores.__getitem__)]
+        agree[label] += 1
+        for name, score in zip(LABELS, vote.scores, strict=True):
+            means[name] += weight * score
+    return {label: mean / total for label, mean in means.items()}
+
+
+class UnrestingGate(MotionGate):
+    """A gate that works out every cell's tolerance in every frame, and learns in two halves."""
+
+    def _changed(self, frame: Frame, now: float) -> bool:
+        self._tolerance_due = -math.inf
+        return super()._changed(frame, now)
+
+    def _learn(self, grey: np.ndarray, elapsed: float) -> None:
+        alpha = 1 - math.exp(-elapsed / motion.CHANGED_SECONDS)
+        cv2.accumulateWeighted(grey, self._background, alpha, mask=self._mask8)
+        np.logical_not(self._mask, out=self._mask)
+        alpha = 1 - math.exp(-elapsed / motion.BACKGROUND_SECONDS)
+        cv2.accumulateWeighted(grey, self._background, alpha, mask=self._mask8)
+
+
+Pair = tuple["Callable[[], object]", "Callable[[], object]"]
+
+
+def people_pairs(bench: Bench, boxes: list[Box]) -> dict[str, Pair]:
+    """What follows persons and judges them."""
+    tracked = Tracker(bench.config.tracker)
+    for number in range(3):
+        tracks = tracked.update(boxes, [0.9] * len(boxes), number * STEP)
+    votes = [Vote(number * STEP, 0.5, (0.2, 0.5, 0.3), LABELS[1]) for number in range(60)]
+    gate = bench.config.tracker.gate
+    return {
+        f"assign {len(boxes)} persons": (
+            lambda: assign_arrays(gains_arrays(tracks, boxes, gate)),
+            lambda: assign(tracker._gains(tracks, boxes, gate)),  # noqa: SLF001
+        ),
+        "tally 60 votes": (
+            lambda: tally_labels(votes, 6.0, 2.0),
+            lambda: Tally.of(votes, 6.0, 2.0),
+        ),
+    }
+
+
+def answer_pairs(bench: Bench, size: tuple[int, int]) -> dict[str, Pair]:
+    """From the networks' answers to faces and scores."""
+    detector, classifier = bench.detector(size), bench.vision(size).classifier
+    stored = np.array([[20, -30, 10]], np.int8)
+    spec = classifier.network.output_specs[0]
+    pairs: dict[str, Pair] = {
+        "scores of a face": (
+            lambda: softmax(dequantise(stored, spec)[:, [0, 1, 2]], 1.2),
+            lambda: classifier._probabilities(stored.ravel().tolist()),  # noqa: SLF001
+        ),
+    }
+    for count in (0, 1, 4):
+        shown = Frame(crowd(*size, count)[..., ::-1].copy(), ChannelOrder.BGR, 0.0)
+        detector.detect(shown)
+        variant = detector._variant(shown.height, shown.width)  # noqa: SLF001
+        answer = tuple(output.copy() for output in variant.network.invoke())
+        pairs[f"boxes of {count}"] = (
+            lambda answer=answer, variant=variant: faces_arrays(detector, variant, answer),
+            lambda answer=answer: detector.decode(answer, size[::-1]),
+        )
+    return pairs
+
+
+def pairs(bench: Bench, size: tuple[int, int]) -> dict[str, Pair]:
     """Each stage the earlier way and today's."""
     width, height = size
     vision, detector = bench.vision(size), bench.detector(size)
     frame = Frame(crowd(width, height, 4)[..., ::-1].copy(), ChannelOrder.BGR, 0.0)
-    box = detector.detect(frame)[0].box
+    found = detector.detect(frame)
+    box = found[0].box
     network = detector.network_for(height, width)
     shape = network.input_spec.shape[1:]
     own, tensor = np.full(shape, 127, np.uint8), np.empty(shape, np.uint8)
     box_of = Letterbox(*shape[:2])
     small = detector.shrunk(frame)
     small = Frame(small.pixels.copy(), small.order, 0.0)
-    gate, clock = MotionGate(MotionConfig()), (STEP * n for n in itertools.count())
-    gate.moved(small, next(clock))
+    clock = (STEP * n for n in itertools.count())
+    gate, unresting = MotionGate(MotionConfig()), UnrestingGate(MotionConfig())
+    for each in (gate, unresting):
+        each.moved(small, next(clock))
     cells = np.empty((round(80 * height / width), 80, 3), np.uint8)
     grey = np.empty(cells.shape[:2], np.uint8)
     many = Frame(crowd(width, height, 32)[..., ::-1].copy(), ChannelOrder.BGR, 0.0)
@@ -134,8 +266,12 @@ def pairs(bench: Bench, size: tuple[int, int]) -> dict[str, tuple[Callable, Call
             lambda: cells_area(frame, cells, grey),
             lambda: gate._shrink(small),  # noqa: SLF001 - the part that changed
         ),
+        "motion gate": (
+            lambda: unresting.moved(small, next(clock)),
+            lambda: gate.moved(small, next(clock)),
+        ),
         "NMS of 32": (
-            lambda: suppress_loop(boxes, scores, 0.45, 32),
+            lambda: suppress_loop(np.array(boxes, np.float32), np.array(scores), 0.45, 32),
             lambda: suppress(boxes, scores, 0.45, 32),
         ),
         "quality": (
@@ -143,23 +279,27 @@ def pairs(bench: Bench, size: tuple[int, int]) -> dict[str, tuple[Callable, Call
             lambda: assess(frame, box, scratch),
         ),
         "crop": (crop_area, lambda: vision.classifier.show(frame, box)),
+        **answer_pairs(bench, size),
+        **people_pairs(bench, [face.box for face in found]),
     }
 
 
-def _candidates(frame: Frame, detector, network) -> tuple[np.ndarray, np.ndarray]:  # noqa: ANN001
+def _candidates(frame: Frame, detector, network) -> tuple[list, list]:  # noqa: ANN001
     """What NMS is given of a frame."""
     detector.detect(frame)
     variant = detector._variant(frame.height, frame.width)  # noqa: SLF001 - before NMS
     return variant.decoder.candidates(network.invoke(), 384)
 
 
-def gains(seconds: float) -> list[dict]:
+def gains(seconds: float, sizes: Sequence[tuple[int, int]]) -> list[dict]:
     """CPU milliseconds of both ways, and their ratio."""
     bench = Bench(INFERENCE)
     rows = []
-    for size in SIZES:
+    for size in sizes:
+        network = bench.detector(size).network_for(size[1], size[0])
         for name, (before, now) in pairs(bench, size).items():
-            old, new = (timing.cpu_p50 for timing in measure(seconds, before, now))
+            took = measure(seconds, before, now, between=network.invoke)
+            old, new = (timing.cpu_p50 for timing in took)
             row = {"frame": f"{size[0]}x{size[1]}", "stage": name, "before_ms": round(old, 4)}
             rows.append({**row, "now_ms": round(new, 4), "gain": round(old / new, 2)})
     bench.close()
@@ -213,6 +353,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=2.0, help="for each stage")
+    parser.add_argument("--quick", action="store_true", help="only frames of 640x480")
     parser.add_argument("--coco", type=Path, help="labels: score both ways instead")
     parser.add_argument("--pictures", type=Path, help="folder of the labelled pictures")
     parser.add_argument("--json", action="store_true")
@@ -221,7 +362,7 @@ def main() -> None:
     if options.coco:
         rows = accuracy(options.coco, options.pictures or options.coco.with_suffix(""))
     else:
-        rows = gains(options.seconds)
+        rows = gains(options.seconds, SIZES[:1] if options.quick else SIZES)
     if options.json:
         print(json.dumps(rows))
         return

@@ -157,14 +157,12 @@ class BuiltinDetector:
     ) -> list[Face]:
         most = CANDIDATES_PER_FACE * self._max_faces
         boxes, logits = variant.decoder.candidates(outputs, most)
-        if not len(logits):
-            return []
         kept = suppress(boxes, logits, self._nms_iou, self._max_faces)
         sx, sy = 1 / placement.sx, 1 / placement.sy
         return [
             Face(
-                Box(*boxes[i].tolist()).scaled(sx, sy),
-                sigmoid(self._scale * logits[i].item() + self._offset),
+                Box(*boxes[i]).scaled(sx, sy),
+                sigmoid(self._scale * logits[i] + self._offset),
             )
             for i in kept
         ]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from maskedge.geometry import Boxes
@@ -16,44 +18,34 @@ FEW = 64
 """Boxes up to which plain Python is faster than NumPy."""
 
 
-def suppress(boxes: Boxes, scores: NDArray[np.float32], iou: float, most: int) -> list[int]:
+def suppress(
+    boxes: Sequence[Sequence[float]], scores: Sequence[float], iou: float, most: int
+) -> list[int]:
     """Greedy non-maximum suppression.
 
     Of many boxes all pairs are compared at once, and only the choice among them goes box by box.
 
     Args:
-        boxes: float32 (N, 4).
-        scores: float32 (N,).
+        boxes: four edges each.
+        scores: one for each box.
         iou: a box that overlaps a better one by more than this is dropped.
         most: how many are kept at most.
 
     Returns:
         Indices of the kept boxes, best score first; of equal scores the earlier.
     """
-    if len(boxes) <= FEW:
-        return _suppress_few(boxes.tolist(), scores.tolist(), iou, most)
-    order = np.argsort(-scores, kind="stable")
-    apart = _apart(boxes[order], iou)
-    alive = np.ones(len(order), np.bool_)
-    kept: list[int] = []
-    for rank in range(len(order)):
-        if len(kept) == most:
-            break
-        if alive[rank]:
-            kept.append(rank)
-            alive &= apart[rank]
-    chosen: list[int] = order[kept].tolist()
-    return chosen
+    order = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)
+    choose = _choose_few if len(order) <= FEW else _choose_many
+    return [order[rank] for rank in choose([boxes[index] for index in order], iou, most)]
 
 
-def _suppress_few(
-    boxes: list[list[float]], scores: list[float], iou: float, most: int
-) -> list[int]:
-    """:func:`suppress`, each box against those that are kept."""
+def _choose_few(boxes: list[Sequence[float]], iou: float, most: int) -> list[int]:
+    """Which to keep of boxes in order, each held against those that are kept."""
     kept: list[int] = []
     corners: list[tuple[float, float, float, float, float]] = []
-    for index in sorted(range(len(scores)), key=scores.__getitem__, reverse=True):
-        x1, y1, x2, y2 = boxes[index]
+    for rank, (x1, y1, x2, y2) in enumerate(boxes):
+        if len(kept) == most:
+            break
         area = max(x2 - x1, 0.0) * max(y2 - y1, 0.0)
         for left, top, right, bottom, other in corners:
             if x1 >= right or left >= x2 or y1 >= bottom or top >= y2:
@@ -62,10 +54,22 @@ def _suppress_few(
             if shared / (area + other - shared) > iou:
                 break
         else:
-            kept.append(index)
-            if len(kept) == most:
-                break
+            kept.append(rank)
             corners.append((x1, y1, x2, y2, area))
+    return kept
+
+
+def _choose_many(boxes: list[Sequence[float]], iou: float, most: int) -> list[int]:
+    """:func:`_choose_few`, all pairs compared at once."""
+    apart = _apart(np.array(boxes, np.float32), iou)
+    alive = np.ones(len(boxes), np.bool_)
+    kept: list[int] = []
+    for rank in range(len(boxes)):
+        if len(kept) == most:
+            break
+        if alive[rank]:
+            kept.append(rank)
+            alive &= apart[rank]
     return kept
 
 

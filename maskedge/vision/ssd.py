@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import cv2
-import numpy as np
 
 from maskedge.camera.frame import ChannelOrder
 from maskedge.errors import ModelError
-from maskedge.geometry import Box, boxes_array
+from maskedge.geometry import Box
 from maskedge.modelfile import ModelFile
 from maskedge.vision.base import Face
 from maskedge.vision.nms import suppress
@@ -76,11 +75,10 @@ class SsdDetector:
         except (cv2.error, ValueError) as error:
             raise ModelError(f"{self.model.path}: isn't OpenCV's SSD face detector") from error
         rows = rows[rows[:, 2] >= self._threshold]
-        boxes = boxes_array(
-            [Box(*r).scaled(frame.width, frame.height) for r in rows[:, 3:].tolist()]
-        )
-        kept = suppress(boxes, rows[:, 2].astype(np.float32), self._iou, self._most)
-        return [Face(Box(*map(float, boxes[i])), float(rows[i, 2])) for i in kept]
+        boxes = [Box(*r).scaled(frame.width, frame.height) for r in rows[:, 3:].tolist()]
+        scores = rows[:, 2].tolist()
+        kept = suppress(boxes, scores, self._iou, self._most)
+        return [Face(boxes[i], scores[i]) for i in kept]
 
     def close(self) -> None:
         """Nothing to free: OpenCV does when the object goes."""
