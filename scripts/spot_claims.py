@@ -56,8 +56,8 @@ def on_the_spot(unit: Unit, claim: Callable[..., None]) -> None:
     program = unit.debian.file("etc/maskedge/probe")
     program.write_text(PROBE)
     program.chmod(0o755)
-    pip = ("/opt/maskedge/venv/bin/python", "-m", "pip", "install", "--quiet")
-    unit.debian.run(*pip, "gpiozero", "lgpio")  # as Raspberry Pi OS has them
+    install = ("apt-get", "install", "-y", "-qq", "--no-install-recommends")
+    unit.debian.run(*install, "python3-gpiozero", "python3-lgpio")  # as Raspberry Pi OS has them
     unit.configure(
         f"signals: {{gpio: [{{pin: 17}}], command: {{run: [/etc/maskedge/probe, {unit.port}]}}}}\n"
         "snapshot: {folder: /var/lib/maskedge/snapshots, mqtt: true}\n"

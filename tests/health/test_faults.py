@@ -8,6 +8,7 @@ import pytest
 
 from maskedge.health.faults import FAULTS, FaultBoard, Situation
 
+ROOT = Path(__file__).parents[2]
 ALL_WRONG = Situation(
     camera_error="no frame for 5 s",
     scene=frozenset({"black", "covered", "frozen"}),
@@ -75,8 +76,19 @@ def test_only_what_blinds_it_is_failed(board):
     assert board.status == "degraded"
 
 
+def test_every_test_that_the_fault_matrix_names_is_there():
+    guide = (ROOT / "docs/faults.md").read_text().split("## The fault matrix")[1]
+    rows = guide.split("### Under a real systemd")[0].splitlines()
+    rows = [row for row in rows if row.startswith("| ") and "| caused by |" not in row]
+    cells = [row.split(" | ")[2] for row in rows]
+    named = {name for cell in cells for name in re.findall(r"`([\w…]+)`", cell)}
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert len(named) > 60
+    assert not [name for name in named if f"def test_{name.removesuffix('…')}" not in tests]
+
+
 def test_every_fault_has_its_section_in_the_documentation():
-    text = (Path(__file__).parents[2] / "docs/faults.md").read_text()
+    text = (ROOT / "docs/faults.md").read_text()
     documented = set(re.findall(r"^### .*`(\w+)`", text, re.MULTILINE))
     assert documented == {kind.code for kind in FAULTS}
     anchors = set(re.findall(r'^<a id="(\w+)"></a>$', text, re.MULTILINE))
