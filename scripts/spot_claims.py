@@ -46,6 +46,11 @@ pathlib.Path("probe.json").write_text(json.dumps({
     "secret": tries(open, "/run/credentials/maskedge.service/mqtt-password"),
 }))
 """
+# Raspberry Pi OS has both packages. Debian 12 lacks one, but PyPI has wheels for its Python.
+LIBRARIES = """\
+apt-get install -y -qq --no-install-recommends python3-gpiozero python3-lgpio ||
+/opt/maskedge/venv/bin/python -m pip install --quiet gpiozero lgpio
+"""
 CAN = ("state", "run", "tmp", "network", "programs", "secret")
 CANNOT = ("etc", "home", "root", "code", "sound")
 
@@ -56,8 +61,7 @@ def on_the_spot(unit: Unit, claim: Callable[..., None]) -> None:
     program = unit.debian.file("etc/maskedge/probe")
     program.write_text(PROBE)
     program.chmod(0o755)
-    install = ("apt-get", "install", "-y", "-qq", "--no-install-recommends")
-    unit.debian.run(*install, "python3-gpiozero", "python3-lgpio")  # as Raspberry Pi OS has them
+    unit.debian.run("sh", "-c", LIBRARIES)
     unit.configure(
         f"signals: {{gpio: [{{pin: 17}}], command: {{run: [/etc/maskedge/probe, {unit.port}]}}}}\n"
         "snapshot: {folder: /var/lib/maskedge/snapshots, mqtt: true}\n"
