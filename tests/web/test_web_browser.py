@@ -374,7 +374,8 @@ def test_a_still_camera_says_so(serve, browser, monkeypatch):
 def test_getting_in_with_the_token_and_out_again(serve, browser, tmp_path):
     (tmp_path / "token").write_text(SECRET)
     loop = serve(configuration(token_file=tmp_path / "token")).start()
-    with tab(browser) as page:
+    loop.parts = parts(config_error="config.yaml:3: camera.fsp: unknown key")
+    with tab(browser, viewport=PHONE) as page:
         page.goto(f"http://127.0.0.1:{loop.port}/")
         field = page.get_by_label("Token")
         field.wait_for()
@@ -387,6 +388,9 @@ def test_getting_in_with_the_token_and_out_again(serve, browser, tmp_path):
         page.keyboard.press("Enter")
         live(page)
         assert not field.is_visible()
+        page.locator(".fault[data-key=config_refused]").wait_for()
+        assert page.evaluate("scrollY") == 0  # what is wrong comes first, and isn't scrolled away
+        assert page.evaluate("document.activeElement.id") == "main"
         assert page.context.cookies()[0]["httpOnly"]
         assert page.evaluate("document.cookie") == ""
         page.reload()

@@ -511,7 +511,8 @@ async function logIn(event) {
     if (answer.ok) {
       $("token").value = "";
       await enter();
-      $("main").focus();
+      $("main").focus({ preventScroll: true });
+      scrollTo(0, 0);
     } else put($("login-error"), answer.status === 401 ? "That isn't the token." : await answer.text());
   } catch {
     put($("login-error"), "No answer from the unit.");
