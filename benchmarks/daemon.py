@@ -1,6 +1,6 @@
 r"""The whole daemon as a process: start-up, memory, an idle scene, and from frame to subscriber.
 
-    python benchmarks/daemon.py [--quick] [--json]
+    python benchmarks/daemon.py [--quick] [--latency] [--json]
 
 A real daemon (``maskedge run`` but for its camera), a real mosquitto on loopback and a real
 subscriber. The camera hands out drawn frames at 10 fps, read anew for each frame, so that what is
@@ -285,9 +285,12 @@ def main() -> None:
         sys.exit(child(sys.argv[2:]))
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a minute, coarse")
+    parser.add_argument("--latency", action="store_true", help="only frame to subscriber")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     seconds, rounds, sizes = (10, 2, SIZES[:1]) if options.quick else (30, 8, SIZES)
+    if options.latency:
+        sizes = ()
     result: dict = {"sizes": {}}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
