@@ -1,13 +1,14 @@
 r"""What each cut in the vision path gained: the earlier way beside today's, in one run.
 
-    python benchmarks/vision_stages.py [--seconds 2] [--quick] [--json]
+    python benchmarks/vision_stages.py [--seconds 2] [--quick] [--warm] [--json]
 
 Both ways of each stage run in turn on the same drawn crowd of four (or as many as told), on one
 thread, so that a busy machine slows both alike; told is CPU time, and how many times the earlier
 way takes today's. Before each of them the detector's network runs, as it does in a frame: it leaves
 the processor's caches full of its own, and a few dozen calls into NumPy cost several times as much
-then. That a cut costs no accuracy is measured elsewhere: ``--coco`` scores the shipped networks
-behind both ways of shrinking, on labelled pictures put together to frames.
+then. ``--warm`` leaves that out. That a cut costs no accuracy is measured elsewhere: ``--coco``
+scores the shipped networks behind both ways of shrinking, on labelled pictures put together to
+frames.
 
     python benchmarks/vision_stages.py --coco PICTURES.json --pictures PICTURES
 """
@@ -291,14 +292,14 @@ def _candidates(frame: Frame, detector, network) -> tuple[list, list]:  # noqa: 
     return variant.decoder.candidates(network.invoke(), 384)
 
 
-def gains(seconds: float, sizes: Sequence[tuple[int, int]]) -> list[dict]:
+def gains(seconds: float, sizes: Sequence[tuple[int, int]], *, warm: bool) -> list[dict]:
     """CPU milliseconds of both ways, and their ratio."""
     bench = Bench(INFERENCE)
     rows = []
     for size in sizes:
         network = bench.detector(size).network_for(size[1], size[0])
         for name, (before, now) in pairs(bench, size).items():
-            took = measure(seconds, before, now, between=network.invoke)
+            took = measure(seconds, before, now, between=None if warm else network.invoke)
             old, new = (timing.cpu_p50 for timing in took)
             row = {"frame": f"{size[0]}x{size[1]}", "stage": name, "before_ms": round(old, 4)}
             rows.append({**row, "now_ms": round(new, 4), "gain": round(old / new, 2)})
@@ -354,6 +355,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=2.0, help="for each stage")
     parser.add_argument("--quick", action="store_true", help="only frames of 640x480")
+    parser.add_argument("--warm", action="store_true", help="nothing empties the caches")
     parser.add_argument("--coco", type=Path, help="labels: score both ways instead")
     parser.add_argument("--pictures", type=Path, help="folder of the labelled pictures")
     parser.add_argument("--json", action="store_true")
@@ -362,7 +364,7 @@ def main() -> None:
     if options.coco:
         rows = accuracy(options.coco, options.pictures or options.coco.with_suffix(""))
     else:
-        rows = gains(options.seconds, SIZES[:1] if options.quick else SIZES)
+        rows = gains(options.seconds, SIZES[:1] if options.quick else SIZES, warm=options.warm)
     if options.json:
         print(json.dumps(rows))
         return
