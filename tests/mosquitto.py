@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import socket
@@ -175,6 +176,7 @@ class Relay:
     def __init__(self, target: int):
         self.open = True
         self.delay = 0.0  # seconds that the broker's answers take longer
+        self.lag = 0.0  # the same for what the client says; lost, if it dies meanwhile
         self._target = target
         self._pairs: list[socket.socket] = []
         self._server = socket.create_server(("127.0.0.1", 0))
@@ -204,6 +206,12 @@ class Relay:
             while data := source.recv(65536):
                 if answers and self.delay:
                     time.sleep(self.delay)
+                if not answers and self.lag:
+                    time.sleep(self.lag)
+                    if select.select([source], [], [], 0)[0] and not source.recv(
+                        1, socket.MSG_PEEK
+                    ):
+                        break
                 sink.sendall(data)
         except OSError:
             pass
