@@ -77,7 +77,8 @@ class Decoder:
             [np.zeros(v.rows * v.columns, network.output_specs[v.score].dtype) for v in levels]
         )
         least = np.concatenate([np.full(v.rows * v.columns, v.least) for v in levels])
-        exact = least.astype(self._stored.dtype) if np.isfinite(least).all() else least
+        with np.errstate(invalid="ignore"):  # more than the type can hold
+            exact = least.astype(self._stored.dtype)
         # Of one type they are compared several times as fast.
         self._least = exact if np.array_equal(exact, least) else least
         self._cells = np.concatenate([_cells(v, network.output_specs) for v in levels])

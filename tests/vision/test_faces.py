@@ -12,6 +12,7 @@ import skimage.data
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from maskedge.bench.pictures import crowd
 from maskedge.camera.frame import ChannelOrder, Frame
 from maskedge.config import DetectorConfig, InferenceConfig, TrackerConfig
 from maskedge.errors import ModelError
@@ -19,6 +20,7 @@ from maskedge.geometry import Box, boxes_array, iou_matrix
 from maskedge.inference.network import TensorSpec, dequantise
 from maskedge.inference.runtime import find_runtime
 from maskedge.modelfile import ModelFile, models_dir
+from maskedge.vision import decode
 from maskedge.vision.builtin import BuiltinDetector, Source
 from maskedge.vision.decode import stored_threshold
 from maskedge.vision.faces import View, open_detector
@@ -293,6 +295,32 @@ def test_a_box_is_decoded_as_its_cell_says():
     assert face.box.centre == pytest.approx((2 * 8 * 5.5, 2 * 8 * 3.0), abs=1e-3)
     assert face.box.width == pytest.approx(2 * 8, abs=1e-3)
     assert face.box.height == pytest.approx(2 * 8 * np.exp(0.7), abs=1e-3)
+
+
+def test_a_threshold_beyond_what_is_stored_lets_nothing_pass():
+    network = Still([(1, 8, 8, 4), (1, 8, 8, 1)])
+    network.answer[1][0, 3, 5, 0] = 127  # logit 12.7
+    frame = Frame(np.zeros((64, 64, 3), np.uint8), ChannelOrder.RGB, 0.0)
+    found = {}
+    for threshold in (0.5, 1 - 1e-7, 1.0):  # logits 0, 16.1 and infinite
+        detector = BuiltinDetector(
+            [Source.of(network)], ModelFile(Path("still"), ""), threshold=threshold
+        )
+        found[threshold] = len(detector.detect(frame))
+
+    assert list(found.values()) == [1, 0, 0]
+
+
+def test_few_cells_and_many_are_decoded_alike(detector, monkeypatch):
+    shot = Frame(crowd(640, 480, 8), ChannelOrder.RGB, 0.0)
+    one_by_one = detector.detect(shot)
+    monkeypatch.setattr(decode, "FEW", -1)
+    at_once = detector.detect(shot)
+
+    assert len(one_by_one) == 8
+    for few, many in zip(one_by_one, at_once, strict=True):
+        assert few.box == pytest.approx(many.box, abs=1e-3)
+        assert few.score == pytest.approx(many.score, abs=1e-6)
 
 
 def test_stored_values_never_wrap():
