@@ -65,12 +65,27 @@ class Debian:
     """One root file system, and the machine that runs in it."""
 
     def __init__(
-        self, suite: str, work: Path, arch: str | None = None, packages: str = PACKAGES
+        self,
+        suite: str,
+        work: Path,
+        arch: str | None = None,
+        packages: str = PACKAGES,
+        settings: dict[str, str] | None = None,
     ) -> None:
+        """Name it; nothing is made yet.
+
+        Args:
+            suite: Debian's name for it.
+            work: the folder in which it lies.
+            arch: its architecture; None: this machine's.
+            packages: besides the least that Debian needs.
+            settings: files by path, there before the packages are set up.
+        """
         self.root = work / suite / "root"
         self._suite = suite
         self._arch = [f"--arch={arch}"] if arch else []
         self._packages = packages
+        self._settings = settings or {}
         self._base = work / suite / "base"
         self._machine: subprocess.Popen[bytes] | None = None
         self._leader = 0
@@ -83,15 +98,10 @@ class Debian:
             half = self._base.with_suffix(".making")
             shutil.rmtree(half, ignore_errors=True)
             print(f"  making a Debian {self._suite}: some minutes, once", flush=True)
-            with (self._base.parent / "debootstrap.log").open("w") as log:
-                subprocess.run(
-                    ["debootstrap", "--variant=minbase", f"--include={self._packages}", *self._arch,
-                     self._suite, str(half), mirror()],
-                    stdout=log, stderr=log, check=True,
-                )  # fmt: skip
+            self._bootstrap(half)
             half.rename(self._base)
         shutil.rmtree(self.root, ignore_errors=True)
-        subprocess.run(["cp", "-a", "--reflink=auto", self._base, self.root], check=True)
+        subprocess.run(["cp", "-aT", "--reflink=auto", self._base, self.root], check=True)
         for path in [
             *(p for p in Path("/etc/apt/apt.conf.d").glob("*") if "Acquire::" in p.read_text()),
             Path("/etc/pip.conf"),
@@ -103,6 +113,20 @@ class Debian:
         shutil.rmtree(self.root / "var/lib/apt/lists")  # as on an image that was just written
         if "mosquitto" in self._packages:
             (self.root / "etc/systemd/system/mosquitto.service").symlink_to("/dev/null")
+
+    def _bootstrap(self, target: Path) -> None:
+        """Unpack all packages, put the settings there, set the packages up."""
+        with (target.parent / "debootstrap.log").open("w") as log:
+            subprocess.run(
+                ["debootstrap", "--foreign", "--variant=minbase", f"--include={self._packages}",
+                 *self._arch, self._suite, target, *mirror()],
+                stdout=log, stderr=log, check=True,
+            )  # fmt: skip
+            for path, text in self._settings.items():
+                (target / path).parent.mkdir(parents=True, exist_ok=True)
+                (target / path).write_text(text)
+            command = ["chroot", target, "/debootstrap/debootstrap", "--second-stage"]
+            subprocess.run(command, stdout=log, stderr=log, check=True)
 
     def boot(self) -> bool:
         """Start its systemd; False: this machine can't."""
@@ -306,15 +330,11 @@ def _below(root: Path) -> list[Path]:
     return [Path(folder) for folder, _, _ in os.walk(root)][1:]
 
 
-def mirror() -> str:
-    """Where this machine takes its Debian packages from."""
+def mirror() -> list[str]:
+    """Where this machine takes its Debian packages from; empty: debootstrap knows a place."""
     command = ["apt-get", "indextargets", "--format", "$(ORIGIN) $(LABEL) $(REPO_URI)"]
-    for line in subprocess.run(command, capture_output=True, text=True, check=True).stdout.split(
-        "\n"
-    ):
-        if line.startswith("Debian Debian "):
-            return line.split()[2]
-    return "http://deb.debian.org/debian"
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return [line.split()[2] for line in said.splitlines() if line.startswith("Debian Debian ")][:1]
 
 
 def record(path: Path) -> None:
