@@ -338,6 +338,7 @@ def _json_line(notice: Notice) -> str | None:
 def _parse(payload: bytes, schema: str) -> dict[str, Any] | None:
     try:
         content = json.loads(payload)
+        to_json(content).encode()  # Python reads NaN and half characters, which are no JSON
     except (ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) and content.get("schema") == schema else None
@@ -358,7 +359,10 @@ def _local(moment: object) -> str:
 
 
 def _percent(confidence: object) -> str:
-    return f"{confidence:.0%}" if isinstance(confidence, int | float) else ""
+    try:
+        return f"{confidence:.0%}" if isinstance(confidence, int | float) else ""
+    except OverflowError:  # an integer beyond all floats
+        return ""
 
 
 def _left(end: float | None) -> float:

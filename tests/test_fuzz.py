@@ -11,15 +11,18 @@ from urllib.parse import quote
 import cv2
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from maskedge.camera import files, urls
-from maskedge.config import MQTT_RESERVED, Config
+from maskedge.config import MQTT_RESERVED, Config, MqttConfig
+from maskedge.delivery.connection import Incoming
 from maskedge.delivery.outbox import Outbox
 from maskedge.delivery.store import Row
 from maskedge.errors import CameraError, InputError, MaskedgeError
+from maskedge.listen import Subscriber, pretty
+from maskedge.listen import _json_line as json_line
 
 few = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -94,6 +97,49 @@ def test_any_text_as_source_is_shown_without_an_error(text):
 def test_completing_any_address_works_or_is_a_clear_error(scheme, rest):
     with contextlib.suppress(MaskedgeError):
         assert isinstance(urls.with_password(f"{scheme}://{rest}"), str)
+
+
+# what others publish
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.integers(10**300, 10**400) | st.floats()
+    | st.text(st.characters(), max_size=20) | st.datetimes().map(str),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=6,
+)  # fmt: skip
+ODD = b'{"schema": "maskedge.violation/1", "event_id": "a", "confidence": %s}'
+FIELDS = ("type", "label", "camera", "confidence", "votes", "track_id", "decided_at", "ended_at",
+          "delayed", "seq", "faults")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def listening():
+    subscriber = Subscriber(MqttConfig(), faults=True)
+    yield subscriber
+    subscriber.close()
+
+
+@few
+@given(
+    st.sampled_from(["violation", "health", "availability"]),
+    st.binary(max_size=60)
+    | st.fixed_dictionaries(
+        {"schema": st.sampled_from(["maskedge.violation/1", "maskedge.health/1"]),
+         "event_id": st.text(st.characters(), max_size=8)},
+        optional=dict.fromkeys(FIELDS, JSON),
+    ).map(lambda fields: json.dumps(fields).encode()),
+)  # fmt: skip
+@example("violation", ODD % b"NaN")
+@example("violation", ODD % (b"1" * 400))
+@example("violation", ODD % b'"\\ud800"')
+def test_any_message_is_shown_as_one_clean_line_or_left_out(listening, leaf, payload):
+    message = Incoming(f"maskedge/door/{leaf}", payload, retained=False)
+    for notice in listening._read(message):
+        assert pretty(notice).isprintable()
+        line = json_line(notice)
+        if line is not None:
+            assert json.loads(line.encode())["schema"] == "maskedge.violation/1"
+            assert "\n" not in line
 
 
 # recordings
