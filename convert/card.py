@@ -18,6 +18,11 @@ WORDS = Path(__file__).with_name("card.md")
 NOT_MEASURED = "Not measured."
 SQUARE = "face_detector_320x320"
 PARTS = {"val": "on the validation collection", "held_out": "on the held-out training pictures"}
+SAID = {
+    "ap": "average precision",
+    "recall": "found at any score",
+    "recall_at_95_precision": "found at 95 % precision",
+}
 
 
 @dataclass
@@ -126,23 +131,26 @@ def _each(evaluations: Mapping[str, dict[str, Any]], part: str, write: Callable[
     return "\n\n".join(found) or NOT_MEASURED
 
 
+def detector_table(strict: Mapping[str, Any]) -> str:
+    """What ``score_detections`` measured, at an overlap of one half and at a looser one."""
+    loose = strict.get("at_iou_0.3", {})
+    keys = ("ap", "recall", "recall_at_95_precision")
+    rows = [[SAID[key], strict.get(key), loose.get(key)] for key in keys]
+    for group in ("recall_by_label", "recall_by_size"):
+        rows += [
+            [f"of {name}", face["recall"], loose.get(group, {}).get(name, {}).get("recall")]
+            for name, face in strict.get(group, {}).items()
+        ]
+    head = (f"of {strict.get('faces', '?')} faces", "overlap 0.5", "overlap 0.3")
+    return table(head, rows)
+
+
 def chain_tables(evaluations: Mapping[str, dict[str, Any]]) -> str:
     """Detector and chain figures of each evaluation."""
     parts = []
     for name, figures in evaluations.items():
         if "detector" in figures:
-            found = figures["detector"]
-            rows = [
-                [key.replace("_", " "), value]
-                for key, value in found.items()
-                if not isinstance(value, dict | list)
-            ]
-            for group in ("recall_by_label", "recall_by_size"):
-                rows += [
-                    [f"recall at 95 % precision, {k}", v["recall"]]
-                    for k, v in found.get(group, {}).items()
-                ]
-            parts.append(f"`{name}`, detector:\n\n{table(('figure', 'value'), rows)}")
+            parts.append(f"`{name}`, detector:\n\n{detector_table(figures['detector'])}")
         if "chain" in figures:
             chain = figures["chain"]
             loose = chain.get("at_iou_0.3", {"by": {}, "all": {}})

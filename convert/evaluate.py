@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from convert.judging import LOWEST_SCORE, chain_report, classifier_report, judge
+from convert.judging import (
+    LOOSE_IOU,
+    LOWEST_SCORE,
+    MATCH_IOU,
+    chain_report,
+    classifier_report,
+    judge,
+)
 from convert.reference import references
 from maskedge.errors import InputError
 
@@ -45,10 +52,12 @@ def evaluate(
     if detector is not None:
         from convert.detector.score import Found, Truth, score_detections
 
-        report["detector"] = score_detections(
-            [Found.of(faces) for faces in seen.detections],
-            [Truth.of(picture, side) for picture in pictures],
-        )
+        found = [Found.of(faces) for faces in seen.detections]
+        truth = [Truth.of(picture, side) for picture in pictures]
+        report["detector"] = score_detections(found, truth, iou=MATCH_IOU)
+        loose = score_detections(found, truth, iou=LOOSE_IOU)
+        loose.pop("curve", None)
+        report["detector"][f"at_iou_{LOOSE_IOU}"] = loose
     if classifier is not None:
         report["classifier"] = classifier_report(seen)
     if detector is not None and classifier is not None:

@@ -110,6 +110,21 @@ def test_what_was_measured_once_is_in_every_later_card(models, figures, tmp_path
     assert "| beard | 9 |" in text
 
 
+def test_a_detector_is_told_at_both_overlaps(models, figures):
+    content = json.loads(figures.read_text())
+    found = {"faces": 7, "ap": 0.701, "recall": 0.9, "recall_at_95_precision": 0.512}
+    by = {"recall_by_size": {"16-32": {"faces": 7, "recall": 0.123}}}
+    loose = {"ap": 0.954, "recall": 0.99, "recall_at_95_precision": 0.881}
+    loose["recall_by_size"] = {"16-32": {"faces": 7, "recall": 0.456}}
+    content["detector"] = {**found, **by, "at_iou_0.3": loose}
+    figures.write_text(json.dumps(content))
+    done = run(models, figures)
+    assert done.exit_code == 0, (done.output, done.exception)
+    text = (models / "MODEL_CARD.md").read_text()
+    assert "| found at 95 % precision | 0.512 | 0.881 |" in text
+    assert "| of 16-32 | 0.123 | 0.456 |" in text
+
+
 def test_figures_of_a_network_that_was_replaced_are_left_out(models, figures):
     content = json.loads(figures.read_text())
     content["detector"] = {"pictures": 3, "ap": 0.87654}
