@@ -173,7 +173,7 @@ def decision_table(rows: Iterable[Mapping[str, Any]]) -> str:
     """Violations found against false alerts, by evidence rule."""
     head = (
         "rule", "false alerts per 1,000 compliant visits", "violations found", "seconds, median",
-        "seconds, 95 of 100",
+        "seconds, 95 of 100", "told twice", "about nobody",
     )  # fmt: skip
     lines = [
         [
@@ -182,6 +182,8 @@ def decision_table(rows: Iterable[Mapping[str, Any]]) -> str:
             f"{row['found']:.3f} ({row['found_interval'][0]}-{row['found_interval'][1]})",
             f"{row['delay_p50']:.1f}",
             f"{row['delay_p95']:.1f}",
+            row.get("repeated"),
+            row.get("nobody"),
         ]
         for row in rows
     ]
