@@ -12,7 +12,7 @@ import logging
 import sys
 from pathlib import Path
 
-from homeassistant import bootstrap, config_entries
+from homeassistant import bootstrap
 from homeassistant.components.mqtt import binary_sensor, event, sensor
 from homeassistant.components.mqtt.schemas import DEVICE_DISCOVERY_SCHEMA
 from homeassistant.const import __version__
@@ -39,23 +39,29 @@ class Complaints(logging.Handler):
 
 
 def prepare(folder: Path, port: int) -> None:
-    """What the user interface would have written: one MQTT broker."""
-    entry = config_entries.ConfigEntry(
-        data={"broker": "127.0.0.1", "port": port},
-        discovery_keys={},
-        domain="mqtt",
-        minor_version=1,
-        options={},
-        source="user",
-        title="broker",
-        unique_id=None,
-        version=1,
-    )
+    """What the user interface of 2025.1 would have written; later ones bring it up to date."""
+    entry = {
+        "created_at": "2025-01-01T00:00:00+00:00",
+        "data": {"broker": "127.0.0.1", "port": port},
+        "disabled_by": None,
+        "discovery_keys": {},
+        "domain": "mqtt",
+        "entry_id": "01JGFJJZ008DNE3BKJ1DZQWQ35",
+        "minor_version": 1,
+        "modified_at": "2025-01-01T00:00:00+00:00",
+        "options": {},
+        "pref_disable_new_entities": False,
+        "pref_disable_polling": False,
+        "source": "user",
+        "title": "broker",
+        "unique_id": None,
+        "version": 1,
+    }
     stored = {
         "version": 1,
         "minor_version": 4,
         "key": "core.config_entries",
-        "data": {"entries": [json.loads(json.dumps(entry.as_dict(), default=str))]},
+        "data": {"entries": [entry]},
     }
     (folder / ".storage").mkdir(parents=True, exist_ok=True)
     (folder / ".storage/core.config_entries").write_text(json.dumps(stored))
