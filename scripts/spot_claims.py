@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from debian_machine import PASSWORD, STATE, Unit, wait_for
 
+from maskedge.signals.gpio import INSTALL
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -46,7 +48,7 @@ pathlib.Path("probe.json").write_text(json.dumps({
     "secret": tries(open, "/run/credentials/maskedge.service/mqtt-password"),
 }))
 """
-# Raspberry Pi OS has both packages. Debian 12 lacks one, but PyPI has wheels for its Python.
+# Raspberry Pi OS has both packages, Debian only one; PyPI has wheels for some versions of Python.
 LIBRARIES = """\
 apt-get install -y -qq --no-install-recommends python3-gpiozero python3-lgpio ||
 /opt/maskedge/venv/bin/python -m pip install --quiet gpiozero lgpio
@@ -61,7 +63,7 @@ def on_the_spot(unit: Unit, claim: Callable[..., None]) -> None:
     program = unit.debian.file("etc/maskedge/probe")
     program.write_text(PROBE)
     program.chmod(0o755)
-    unit.debian.run("sh", "-c", LIBRARIES)
+    had = unit.debian.run("sh", "-c", LIBRARIES, check=False).returncode == 0
     unit.configure(
         f"signals: {{gpio: [{{pin: 17}}], command: {{run: [/etc/maskedge/probe, {unit.port}]}}}}\n"
         "snapshot: {folder: /var/lib/maskedge/snapshots, mqtt: true}\n"
@@ -90,7 +92,13 @@ def on_the_spot(unit: Unit, claim: Callable[..., None]) -> None:
 
     wait_for(listen)
     pin = said.get("gpio_failed", "")
-    claim("Pi revision" in pin, "gpiozero and lgpio load; without a header a fault says so", pin)
+    if had:
+        claim(
+            "Pi revision" in pin, "gpiozero and lgpio load; without a header a fault says so", pin
+        )
+    else:
+        claim(True, "LEFT OUT: lgpio can't be had for this Debian's Python; a Pi has it")
+        claim(INSTALL in pin, "without gpiozero and lgpio a fault says how to get them", pin)
     claim("command_failed" not in said, "the command is no fault", str(said))
 
     pictures = state / "snapshots"
