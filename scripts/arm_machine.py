@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -84,6 +85,18 @@ class Arm(Debian):
     def maskedge(self, *arguments: str, venv: str = "/opt/venv") -> Done:
         """Run the program."""
         return self.run(f"{venv}/bin/maskedge", *arguments, check=False)
+
+    def verify(self, program: str) -> Done:
+        """Examine all networks; one that an emulated, busy processor is too slow for, again."""
+        late: list[str] = []
+        for _ in range(3):
+            done = self.run(program, "models", "verify", *late, check=False)
+            late = re.findall(
+                r"^ *fail .* (\S+): doesn't finish one run", done.stdout, re.MULTILINE
+            )
+            if not late or len(re.findall(r"^ *fail ", done.stdout, re.MULTILINE)) > len(late):
+                break
+        return done
 
     def write_disk(self) -> None:
         """Take back what was lent, and put the root on a disk that boots into it."""
