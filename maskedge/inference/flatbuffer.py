@@ -6,11 +6,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-# The schema's own generated classes; needs no interpreter and no TensorFlow.
-from ai_edge_litert import schema_py_generated as schema  # type: ignore[import-untyped]
-
-from maskedge.errors import ModelError
+from maskedge.errors import MaskedgeError, ModelError
 from maskedge.inference.structure import DamagedError, verify
+
+try:
+    # The schema's own generated classes; needs no interpreter and no TensorFlow.
+    from ai_edge_litert import schema_py_generated as schema  # type: ignore[import-untyped]
+except ImportError as error:  # beside tflite-runtime, which runs networks but can't show them
+    raise MaskedgeError(
+        "looking into a network needs LiteRT, whichever interpreter runs it: "
+        "pip install 'ai-edge-litert>=2'"
+    ) from error
 
 if TYPE_CHECKING:
     from pathlib import Path
