@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 HOT = 80.0
 """Degrees Celsius from which a Pi 4 or 5 begins to slow down."""
 SERVICE = "maskedge.service"
+CONTROLLERS = "sys/fs/cgroup/cgroup.controllers"
+"""What of control groups the kernel has switched on (cgroups(7)), from the root of the system."""
 
 
 class Clock(Check):
@@ -86,6 +88,13 @@ class Unit(Check):
             yield self.warn(f"runs, after {restarts} restarts", journal)
         else:
             yield self.ok("runs, and starts with the system")
+        controllers = place.root / CONTROLLERS  # only where control groups are of version 2
+        if controllers.exists() and "memory" not in controllers.read_text().split():
+            yield self.warn(
+                "its limits on memory and swap have no effect: the kernel's memory controller is "
+                "off, as Raspberry Pi OS has it",
+                "add cgroup_enable=memory to the line in /boot/firmware/cmdline.txt, and reboot",
+            )
 
 
 def serving(place: Place) -> bool:

@@ -60,3 +60,14 @@ def test_unit(place, fake_systemctl, lines, status, cure):
     (one,) = looked(system.Unit(), place(fake_systemctl(*lines)))
     assert one.status == status
     assert cure in one.cure
+
+
+def test_limits_on_memory_that_have_no_effect(place, fake_systemctl):
+    where = place(fake_systemctl("ActiveState=active", "UnitFileState=enabled", "NRestarts=0"))
+    controllers = where.root / "sys/fs/cgroup/cgroup.controllers"
+    write(controllers, "cpuset cpu io memory pids\n")
+    fine(looked(system.Unit(), where))
+    write(controllers, "cpuset cpu io pids\n")
+    state, limits = looked(system.Unit(), where)
+    assert (state.status, limits.status) == ("ok", "warn")
+    assert "cgroup_enable=memory" in limits.cure
