@@ -2,10 +2,17 @@
 
 import contextlib
 import logging
+import signal
 import threading
 import time
 
 import pytest
+
+
+def pytest_configure() -> None:
+    """Ctrl-C works in what the tests start, also where a shell's ``&`` had it ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
