@@ -41,6 +41,18 @@ def no_threads(monkeypatch):
 
 
 @pytest.fixture
+def header():
+    """gpiozero's own fake of a Pi's header."""
+    from gpiozero import Device  # noqa: PLC0415 - few tests need it
+    from gpiozero.pins.mock import MockFactory  # noqa: PLC0415
+
+    Device.pin_factory = factory = MockFactory()
+    yield factory
+    factory.reset()
+    Device.pin_factory = None
+
+
+@pytest.fixture
 def report(record_property):
     """Note a figure for docs/faults.md: in the JUnit file, and for whoever runs with ``-s``."""
 

@@ -1,7 +1,6 @@
 """Train, resume, quantise, evaluate: the real commands on a tiny drawn set."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -10,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from convert_command import ENVIRONMENT, convert
 from drawn_people import write_set
 
 from maskedge.config import ClassifierConfig, InferenceConfig
@@ -18,16 +18,6 @@ from maskedge.vision.masks import open_classifier
 pytest.importorskip("tensorflow", reason="training and conversion need the extra 'convert'")
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
-ENVIRONMENT = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-
-
-def convert(*arguments, check=True):
-    command = [sys.executable, "-m", "convert", *map(str, arguments)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=500, check=False, env=ENVIRONMENT
-    )
-    assert not check or done.returncode == 0, done.stdout + done.stderr
-    return done
 
 
 @pytest.fixture(scope="module")

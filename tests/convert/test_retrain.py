@@ -1,14 +1,12 @@
 """Retraining for real: a small champion, a challenger that wins, one that is refused."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from convert_command import convert
 from drawn_people import write_set
 
 pytest.importorskip("tensorflow", reason="training and conversion need the extra 'convert'")
@@ -27,16 +25,6 @@ pytestmark = [
     # Keras on TensorFlow is not yet clean of numpy 2's deprecations.
     pytest.mark.filterwarnings("ignore::DeprecationWarning:keras"),
 ]
-ENVIRONMENT = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-
-
-def convert(*arguments, check=True):
-    command = [sys.executable, "-m", "convert", *map(str, arguments)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=500, check=False, env=ENVIRONMENT
-    )
-    assert not check or done.returncode == 0, done.stdout + done.stderr
-    return done
 
 
 def swap_labels(file):

@@ -6,22 +6,11 @@ import threading
 import time
 
 import pytest
-from gpiozero import Device
-from gpiozero.pins.mock import MockFactory
 from mosquitto import wait_for
 
 from maskedge.config import GpioConfig
 from maskedge.signals import gpio
 from maskedge.signals.gpio import Output, Outputs
-
-
-@pytest.fixture
-def header():
-    """gpiozero's own fake of a Pi's header."""
-    Device.pin_factory = factory = MockFactory()
-    yield factory
-    factory.reset()
-    Device.pin_factory = None
 
 
 @pytest.fixture

@@ -4,9 +4,6 @@ import csv
 import signal
 import sys
 
-import pytest
-from gpiozero import Device
-from gpiozero.pins.mock import MockFactory
 from mosquitto import wait_for
 
 WRITER = """\
@@ -15,15 +12,6 @@ event = json.load(sys.stdin)
 with open("violations.csv", "a", newline="") as file:
     csv.writer(file).writerow([event["type"], event["label"], event["decided_at"]])
 """
-
-
-@pytest.fixture
-def header():
-    """gpiozero's own fake of a Pi's header."""
-    Device.pin_factory = factory = MockFactory()
-    yield factory
-    factory.reset()
-    Device.pin_factory = None
 
 
 def codes(health):
