@@ -180,7 +180,9 @@ class SceneCamera:
     """A camera that shows one visit after the other, with a pause before, between and after.
 
     It behaves like a live camera: frames come at ``fps`` of real time (or as fast as they are
-    read, with ``realtime=False``), and the stream ends after the last visit.
+    read, with ``realtime=False``), and the stream ends after the last visit. With ``patient`` each
+    frame comes at its time or later and waits until it's taken, as a recording's does: a machine
+    that is too slow for real time sees all of the scene.
     """
 
     name = "scene"
@@ -193,10 +195,11 @@ class SceneCamera:
         pause: float = 4.0,
         size: tuple[int, int] = (640, 480),
         realtime: bool = True,
+        patient: bool = False,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.live = realtime
+        self.live = realtime and not patient
         self._visits = visits
         self._period = 1 / fps
         self._pause = pause
@@ -212,11 +215,15 @@ class SceneCamera:
         """Seconds from the first frame to the end."""
         return self._pause + sum(visit.seconds + self._pause for visit in self._visits)
 
-    def open(self) -> None:
-        """Draw what can be drawn beforehand."""
+    def draw_ahead(self) -> None:
+        """Draw what can be drawn beforehand: cutting out the person takes a slow machine long."""
         for visit in self._visits:
             _person(visit.wearing)
         hall(*self._size)
+
+    def open(self) -> None:
+        """Draw what isn't drawn yet; the scene begins."""
+        self.draw_ahead()
         self._start = self._clock()
         self._number = 0
 

@@ -17,6 +17,7 @@ from maskedge.errors import EX_OK, MaskedgeError, UsageError
 
 if TYPE_CHECKING:
     from maskedge.config import Config
+    from maskedge.scene import SceneCamera
 
 EPILOG = """\b
 Examples:
@@ -70,14 +71,22 @@ def command(as_json: bool, verbose: bool) -> int:
     return _sum_up(received, err=as_json)
 
 
+def scene() -> SceneCamera:
+    """The scene, drawn already: its camera opens at once, and a slow machine misses no frame."""
+    from maskedge.scene import SceneCamera
+
+    camera = SceneCamera(patient=True)
+    camera.draw_ahead()
+    return camera
+
+
 def _play(config: Config, loaded: Any, *, as_json: bool) -> list[dict[str, Any]]:
     """Run the daemon on the scene and return every event that the subscriber got."""
     from maskedge.daemon import Daemon
     from maskedge.listen import Subscriber
-    from maskedge.scene import SceneCamera
 
-    scene = SceneCamera()
-    daemon = Daemon(loaded, make_camera=lambda _config: scene)
+    camera = scene()
+    daemon = Daemon(loaded, make_camera=lambda _config: camera)
     received: list[dict[str, Any]] = []
     with Subscriber(config.mqtt, unique=True) as subscriber:
         listening = threading.Thread(
