@@ -33,6 +33,12 @@ $MASKEDGE_MODELS names another folder. docs/models.md tells more.
 """
 
 _json = click.option("--json", "as_json", is_flag=True, help="The result as one JSON object.")
+_timeout = click.option(
+    "--timeout",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds that the start and each run of a network may take; default: 30.",
+)
 _files = click.Path(path_type=Path)
 
 
@@ -67,9 +73,14 @@ def list_(as_json: bool, config_path: Path | None, overrides: tuple[str, ...]) -
 @command.command(short_help="Examine networks; without FILES, those in force.")
 @click.argument("files", nargs=-1, type=_files)
 @_json
+@_timeout
 @config_options
 def verify(
-    files: tuple[Path, ...], as_json: bool, config_path: Path | None, overrides: tuple[str, ...]
+    files: tuple[Path, ...],
+    as_json: bool,
+    timeout: float | None,
+    config_path: Path | None,
+    overrides: tuple[str, ...],
 ) -> int:
     """Examine networks; without FILES, those in force.
 
@@ -77,6 +88,7 @@ def verify(
     a process of its own, and checks the Edge TPU's rules. A folder stands for the networks in it.
     Exit code 0: fit to be installed, 66: not.
     """
+    from maskedge.inference.trial import TIMEOUT
     from maskedge.models.install import examine_all
     from maskedge.models.parcel import gather, of_role
     from maskedge.models.store import ROLES, Store
@@ -88,7 +100,7 @@ def verify(
     else:
         items = [item for role in ROLES for item in of_role(folders, role)]
     findings = _Findings(as_json)
-    for finding in examine_all(items, config):
+    for finding in examine_all(items, config, timeout or TIMEOUT):
         findings.tell(finding)
     findings.end()
     return EX_NOINPUT if findings.failed else EX_OK
@@ -97,9 +109,14 @@ def verify(
 @command.command(short_help="Examine FILES and put them in force.")
 @click.argument("files", nargs=-1, required=True, type=_files)
 @_json
+@_timeout
 @config_options
 def install(
-    files: tuple[Path, ...], as_json: bool, config_path: Path | None, overrides: tuple[str, ...]
+    files: tuple[Path, ...],
+    as_json: bool,
+    timeout: float | None,
+    config_path: Path | None,
+    overrides: tuple[str, ...],
 ) -> int:
     """Verify FILES and put them in force; a running daemon takes them over.
 
@@ -108,13 +125,14 @@ def install(
     NAME.json; NAME_edgetpu.tflite is taken along. A compiled form alone is added to its network.
     """
     from maskedge.errors import ModelError
+    from maskedge.inference.trial import TIMEOUT
     from maskedge.models.install import install as put_in_force
     from maskedge.models.store import Store
 
     config = load_config(config_path, None, overrides).config
     findings = _Findings(as_json)
     try:
-        done = put_in_force(files, config, Store(), findings.tell)
+        done = put_in_force(files, config, Store(), findings.tell, timeout or TIMEOUT)
     except ModelError as error:
         findings.end(installed=False, refused=str(error))
         raise

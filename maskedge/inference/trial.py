@@ -131,7 +131,8 @@ class TrialNetwork:
             self._process.kill()
             raise ModelError(
                 f"{self._path}: doesn't finish one run within {self._timeout:g} s: the file is "
-                "damaged or far too large; install it again"
+                "damaged or far too large; install it again. If this machine is merely slow: "
+                "maskedge models verify --timeout SECONDS"
             )
         slot = self._process.slots[0]
         if isinstance(slot, MaskedgeError):

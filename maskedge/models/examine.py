@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from maskedge.errors import MaskedgeError, ModelError
 from maskedge.inference.flatbuffer import Graph, listed, load
 from maskedge.inference.preflight import CUSTOM_OP, check
-from maskedge.inference.trial import TrialNetwork
+from maskedge.inference.trial import TIMEOUT, TrialNetwork
 from maskedge.modelfile import ModelFile
 from maskedge.models import golden
 from maskedge.models.card import ClassifierCard, parse
@@ -54,12 +54,13 @@ class Finding(NamedTuple):
     message: str
 
 
-def examine(item: Item, accelerator: str) -> Iterator[Finding]:
+def examine(item: Item, accelerator: str, timeout: float = TIMEOUT) -> Iterator[Finding]:
     """Look at one network; what can't even be run isn't looked at further.
 
     Args:
         item: the network.
         accelerator: ``inference.accelerator``: with ``edgetpu``, breaking its rules is a failure.
+        timeout: seconds that its start and each of its runs may take.
 
     Raises:
         AcceleratorError: no interpreter works here.
@@ -83,7 +84,7 @@ def examine(item: Item, accelerator: str) -> Iterator[Finding]:
     yield say("file", "ok", f"SHA-256 {model.fingerprint}, as its description says")
     try:
         yield say("description", "ok", f"{card.task}, {card.network}")
-        with closing(TrialNetwork(item.path)) as network:
+        with closing(TrialNetwork(item.path, timeout=timeout)) as network:
             yield from _run(model, card, network, say)
     except ModelError as error:
         yield say("tensors", "fail", str(error))

@@ -12,6 +12,7 @@ from maskedge import __version__
 from maskedge.errors import ModelError, UsageError
 from maskedge.inference.edgetpu import compiled_path
 from maskedge.inference.interpreter import read
+from maskedge.inference.trial import TIMEOUT
 from maskedge.modelfile import ModelFile
 from maskedge.models.card import parse
 from maskedge.models.change import changing
@@ -46,11 +47,13 @@ class Done:
     folders: Folders
 
 
-def examine_all(items: Sequence[Item], config: Config) -> Iterator[Finding]:
-    """Every check of every network, and of detectors together."""
+def examine_all(
+    items: Sequence[Item], config: Config, timeout: float = TIMEOUT
+) -> Iterator[Finding]:
+    """Every check of every network, and of detectors together; a run takes ``timeout`` seconds."""
     fit = True
     for item in items:
-        for finding in examine(item, config.inference.accelerator):
+        for finding in examine(item, config.inference.accelerator, timeout):
             fit = fit and finding.status != "fail"
             yield finding
     detectors = [item for item in items if item.path.stem in STEMS["detector"]]
@@ -59,7 +62,11 @@ def examine_all(items: Sequence[Item], config: Config) -> Iterator[Finding]:
 
 
 def install(
-    given: Sequence[Path], config: Config, store: Store, tell: Callable[[Finding], None]
+    given: Sequence[Path],
+    config: Config,
+    store: Store,
+    tell: Callable[[Finding], None],
+    timeout: float = TIMEOUT,
 ) -> Done:
     """Examine files or folders, and put them in force.
 
@@ -68,6 +75,7 @@ def install(
         config: what the daemon will ask of them.
         store: where they go.
         tell: called with every finding, as it is made.
+        timeout: seconds that the start and each run of a network may take.
 
     Raises:
         ModelError: they are refused; what was in force stays so.
@@ -78,7 +86,7 @@ def install(
         named = _named(gather(given, _in_force(store)), config, tell)
         staged = _stage(named, change)
         fit = True
-        for finding in examine_all([item for _, item in staged], config):
+        for finding in examine_all([item for _, item in staged], config, timeout):
             tell(finding)
             fit = fit and finding.status != "fail"
         if not fit:

@@ -418,3 +418,16 @@ def test_a_store_that_is_not_there_is_the_shipped_one(tmp_path):
     assert store.state() == State()
     assert list(store.fallbacks()) == [store.folders()]
     assert not store.folder.exists()
+
+
+def test_a_machine_too_slow_for_the_examination_is_given_time(models, copy):
+    path = copy()
+    code, out, _ = models("verify", "--timeout", "0.001", path)
+    assert code == 66
+    assert "doesn't finish one run within 0.001 s" in out
+    assert "--timeout SECONDS" in out
+    code, out, _ = models("install", "--timeout", "0.001", path)
+    assert code == 66
+    assert fingerprints() == SHIPPED
+    code, out, _ = models("verify", "--timeout", "300", path)
+    assert (code, "fail" in out) == (0, False)
