@@ -20,6 +20,7 @@ import click
 import numpy as np
 
 from convert.backend import need_tensorflow
+from convert.batch import free_batch
 from convert.metrics import PRIOR, fit_prior, fit_temperature, summary
 from convert.slices import SIZES
 from maskedge.errors import MaskedgeError
@@ -43,7 +44,7 @@ class GateError(MaskedgeError):
 
 
 def to_int8(model: Any, representative: Iterable[NDArray[np.float32]]) -> bytes:
-    """A Keras model as a full-integer TFLite flatbuffer, batch 1.
+    """A Keras model as a full-integer TFLite flatbuffer, batch 1 unless the input is resized.
 
     Args:
         model: keras.Model on the TensorFlow backend, one picture input (N, h, w, 3), 0..255.
@@ -68,7 +69,7 @@ def to_int8(model: Any, representative: Iterable[NDArray[np.float32]]) -> bytes:
     converter._experimental_disable_per_channel_quantization_for_dense_layers = True  # noqa: SLF001
     with redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it has nothing to say that a user could act on
-        return bytes(converter.convert())
+        return free_batch(bytes(converter.convert()))
 
 
 @dataclass(frozen=True)

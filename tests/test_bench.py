@@ -35,6 +35,8 @@ def report():
 def test_quick_report(report):
     shipped = {path.stem for path in models_dir().glob("*.tflite")}
     assert {row["network"] for row in report["networks"]} == shipped
+    several = {(row["network"], row["pictures"]) for row in report["networks"]}
+    assert several == {(name, 1) for name in shipped} | {("mask_classifier", 4)}
     assert [row["faces"] for row in report["pipeline"]] == [0, 1, 4]
     for row in report["pipeline"]:
         assert row["found"] == row["classified"] == row["faces"]
@@ -58,7 +60,7 @@ def test_a_start_costs_more_than_an_empty_python_and_fits_a_small_memory(report)
 
 def test_the_table_says_what_was_asked_for():
     table = bench_command("--threads", "2", "--input", "480")
-    for text in (*STAGES.values(), "480x384", "ratio", "mask_classifier", "MiB resident"):
+    for text in (*STAGES.values(), "480x384", "ratio", "classifier, 4 at once", "MiB resident"):
         assert text in table
 
 

@@ -15,18 +15,21 @@ from maskedge.config import Config
 from maskedge.geometry import Box
 from maskedge.health.metrics import percentile
 from maskedge.inference import open_interpreter
+from maskedge.inference.batches import open_batches
 from maskedge.inference.edgetpu import BACKEND as EDGE_TPU
-from maskedge.modelfile import models_dir
+from maskedge.modelfile import ModelFile, models_dir
 from maskedge.models.store import Folders
 from maskedge.pipeline import Pipeline
 from maskedge.vision.builtin import BuiltinDetector
 from maskedge.vision.inputs import SIDES, side_for
+from maskedge.vision.masks import SHIPPED as CLASSIFIER
 from maskedge.vision.system import Vision
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from maskedge.inference.batches import Batch
     from maskedge.inference.network import Network
     from maskedge.pipeline import FrameResult
 
@@ -91,26 +94,37 @@ class Bench:
             vision.close()
 
     def networks(self, seconds: float, threads: Sequence[int]) -> Iterator[dict[str, Any]]:
-        """Raw ``invoke`` of every shipped network: the limit that nothing can go below."""
+        """Raw ``invoke`` of every shipped network for one picture: the limit.
+
+        And of the classifier for several faces in one run, as the daemon runs it.
+        """
         for path in sorted(self._folder.glob("*.tflite")):
             if path.stem.endswith("_edgetpu"):
                 continue
             for count in threads:
-                yield _raw(open_interpreter(path, "cpu", threads=count), path.stem, count, seconds)
+                network = open_interpreter(path, "cpu", threads=count)
+                judge = path.name == CLASSIFIER
+                wide = open_batches(ModelFile.load(path), network, count) if judge else ()
+                yield _raw(network, path.stem, count, seconds)
+                if wide:
+                    yield _raw(wide[0], path.stem, count, seconds, wide[0].size)
+                network.close()
+                for batch in wide:
+                    batch.close()
             if self.inference["accelerator"] != "cpu":
                 fast = open_interpreter(path, **{**self.inference, "threads": 1})
                 if fast.backend == EDGE_TPU:
                     yield _raw(fast, path.stem, 1, seconds)
-                else:
-                    fast.close()
+                fast.close()
 
     def crowd(
         self, size: tuple[int, int], faces: int, seconds: float, budget: int = EVERY_FACE
     ) -> dict[str, Any]:
         """A frame's whole cost beside that of its networks, in turn.
 
-        ``ratio`` is the CPU time of a frame over that of the networks' own runs in it: 1 is the
-        limit. On an Edge TPU, whose time is no CPU time, it is that of the wall clock.
+        ``ratio`` is the CPU time of a frame over that of the networks' own runs in it, one for each
+        face: 1 is the limit. On an Edge TPU, whose time is no CPU time, it is that of the wall
+        clock.
         """
         vision = self.vision(size)
         width, height = size
@@ -189,16 +203,16 @@ def slope(rows: Sequence[dict[str, Any]]) -> float | None:
     return round(float(whole / alone), 3)
 
 
-def _raw(network: Network, name: str, threads: int, seconds: float) -> dict[str, Any]:
-    network.picture[...] = 0
+def _raw(
+    network: Network | Batch, name: str, threads: int, seconds: float, pictures: int = 1
+) -> dict[str, Any]:
     (took,) = measure(seconds, network.invoke)
-    row = {
+    return {
         "network": name,
+        "pictures": pictures,
         "backend": network.backend,
         "threads": threads,
         "p50_ms": round(took.p50, 3),
         "p95_ms": round(took.p95, 3),
         "cpu_ms": round(took.cpu_p50, 3),
     }
-    network.close()
-    return row

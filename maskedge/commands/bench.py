@@ -22,8 +22,8 @@ Examples:
   maskedge bench --threads 4 --accelerator auto
   maskedge bench --json > mine.json
 
-`networks` is the limit: the interpreter alone. `ratio` says how many times the CPU time of the
-networks' own runs a whole frame costs. Compare ratios, not milliseconds of different runs.
+`networks` is the limit: the interpreter alone, a run for each face. `ratio` says how many times the
+CPU time of these runs a whole frame costs. Compare ratios, not milliseconds of different runs.
 Needs the extra `demo`.
 """
 
@@ -139,11 +139,16 @@ def _networks(rows: Sequence[dict[str, Any]]) -> list[str]:
     return [
         f"{'network':<28}{'threads':>8}{'p50 ms':>9}{'p95 ms':>9}{'CPU ms':>9}  backend",
         *(
-            f"{row['network']:<28}{row['threads']:>8}{row['p50_ms']:>9}{row['p95_ms']:>9}"
+            f"{_named(row):<28}{row['threads']:>8}{row['p50_ms']:>9}{row['p95_ms']:>9}"
             f"{row['cpu_ms']:>9}  {row['backend']}"
             for row in rows
         ),
     ]
+
+
+def _named(row: dict[str, Any]) -> str:
+    several = f", {row['pictures']} at once" if row["pictures"] > 1 else ""
+    return f"{row['network']}{several}"
 
 
 STAGES = {

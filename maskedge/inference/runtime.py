@@ -44,17 +44,18 @@ class Runtime:
     name: str
     module: Any
 
-    def load(self, content: bytes, threads: int, **extra: Any) -> Any:
+    def load(self, content: bytes, threads: int, *, batch: int = 1, **extra: Any) -> Any:
         """An interpreter of this flatbuffer with its tensors allocated.
 
         Args:
             content: the file's bytes; the interpreter keeps a reference.
             threads: CPU threads.
+            batch: pictures a run, other than the one that the file says.
             extra: further arguments of ``Interpreter``.
 
         Raises:
             ValueError: the interpreter refuses the flatbuffer.
-            RuntimeError: it refuses an operation in it.
+            RuntimeError: it refuses an operation in it, or another batch.
             AcceleratorError: it can't work with the installed numpy.
         """
         with quiet_stderr():
@@ -66,6 +67,10 @@ class Runtime:
                 raise AcceleratorError(
                     f"{self.module.__name__} can't work with numpy {_numpy_version()}: {NUMPY_CURE}"
                 ) from error
+            if batch > 1:
+                details = interpreter.get_input_details()[0]
+                shape = (batch, *map(int, details["shape"][1:]))
+                interpreter.resize_tensor_input(details["index"], shape)
             interpreter.allocate_tensors()
         return interpreter
 

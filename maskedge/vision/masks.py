@@ -16,6 +16,7 @@ import numpy as np
 from maskedge.camera.frame import ChannelOrder
 from maskedge.errors import ModelError
 from maskedge.inference import Network, dequantise, open_interpreter
+from maskedge.inference.batches import open_batches
 from maskedge.modelfile import ModelFile
 from maskedge.vision.base import LABELS
 from maskedge.vision.shrink import Scratch, shrink
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from maskedge.camera.frame import Frame
     from maskedge.config import ClassifierConfig, InferenceConfig
     from maskedge.geometry import Box
+    from maskedge.inference.batches import Batch
 
 SHIPPED = "mask_classifier.tflite"
 DEFAULT_PADDING = 0.2
@@ -95,7 +97,9 @@ class NetworkMaskClassifier:
 
     Attributes:
         model: the verified file.
-        network: what runs it.
+        network: what runs it for one face.
+        batches: what runs it for several, the most first; used while ``network`` is on the same
+            processor.
     """
 
     def __init__(self, model: ModelFile, network: Network) -> None:
@@ -110,6 +114,7 @@ class NetworkMaskClassifier:
         """
         self.model = model
         self.network = network
+        self.batches: tuple[Batch, ...] = ()
         shape = network.input_spec.shape
         if len(shape) != 4 or shape[1] != shape[2] or shape[3] != 3:  # noqa: PLR2004
             raise ModelError(
@@ -160,12 +165,27 @@ class NetworkMaskClassifier:
         Raises:
             AcceleratorError: the Edge TPU failed.
         """
-        rows = []
-        for box in boxes:
-            self.show(frame, box)
-            (stored,) = self.network.invoke()
-            rows.append(self._probabilities(stored.ravel().tolist()))
+        rows: list[list[float]] = []
+        while len(rows) < len(boxes):
+            stored = self._run(frame, boxes[len(rows) :])
+            rows += map(self._probabilities, stored.reshape(-1, len(LABELS)).tolist())
         return np.array(rows, np.float32).reshape(-1, len(LABELS))
+
+    def _run(self, frame: Frame, boxes: Sequence[Box]) -> NDArray[np.generic]:
+        """Answers as stored for the first of these faces, as many as one run takes."""
+        backend = self.network.backend
+        for batch in self.batches:
+            if batch.size <= len(boxes) and batch.backend == backend:
+                self._show_all(frame, boxes, batch)
+                return batch.invoke()
+        self.show(frame, boxes[0])
+        (stored,) = self.network.invoke()
+        return stored
+
+    def _show_all(self, frame: Frame, boxes: Sequence[Box], batch: Batch) -> None:
+        """A function of its own: no view of a batch's memory may outlive it, see there."""
+        for box, picture in zip(boxes, batch.pictures, strict=False):
+            self._write(frame, box, picture)
 
     def _probabilities(self, stored: list[float]) -> list[float]:
         """:func:`softmax` of one answer as stored; NumPy is far slower on three numbers."""
@@ -177,7 +197,9 @@ class NetworkMaskClassifier:
 
     def show(self, frame: Frame, box: Box) -> None:
         """Scale a face's square straight into the network's input, RGB."""
-        target = self.network.picture
+        self._write(frame, box, self.network.picture)
+
+    def _write(self, frame: Frame, box: Box, target: NDArray[np.uint8]) -> None:
         write_crop(frame.pixels, box, target, self.padding, self._scratch)
         if frame.order is ChannelOrder.BGR:
             cv2.cvtColor(target, cv2.COLOR_BGR2RGB, target)
@@ -185,6 +207,8 @@ class NetworkMaskClassifier:
     def close(self) -> None:
         """Free the network; never raises."""
         self.network.close()
+        for batch in self.batches:
+            batch.close()
 
 
 def _number(
@@ -224,7 +248,9 @@ def open_classifier(
         timeout=inference.timeout,
     )
     try:
-        return NetworkMaskClassifier(model, network)
+        classifier = NetworkMaskClassifier(model, network)
+        classifier.batches = open_batches(model, network, inference.threads)
     except ModelError:
         network.close()
         raise
+    return classifier

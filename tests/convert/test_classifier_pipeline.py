@@ -90,6 +90,7 @@ def test_the_int8_network_runs_in_the_daemons_runtime(network):
     classifier = open_classifier(ClassifierConfig(model=network), inference, network.parent)
     assert classifier.network.input_spec.dtype == "uint8"
     assert classifier.network.input_spec.shape == (1, 32, 32, 3)
+    assert [batch.size for batch in classifier.batches] == [4, 2]
     assert classifier.model.card["metrics"]["agreement"] >= 0.99
     assert classifier.temperature == classifier.model.card["calibration"]["temperature"]
     classifier.close()

@@ -1,13 +1,17 @@
+import hashlib
 import json
 import shutil
 
 import numpy as np
 import pytest
 
+from maskedge.bench.pictures import crowd
 from maskedge.camera.frame import ChannelOrder, Frame
 from maskedge.config import ClassifierConfig, InferenceConfig
 from maskedge.errors import MaskedgeError, ModelError
 from maskedge.geometry import Box
+from maskedge.inference.batches import Batch
+from maskedge.inference.fake_tpu import FakeTpu, Fault
 from maskedge.inference.network import TensorSpec
 from maskedge.modelfile import ModelFile, models_dir
 from maskedge.vision.base import LABELS
@@ -108,6 +112,103 @@ def test_each_box_is_judged_on_its_own(classifier):
     both = classifier.classify(frame, boxes)
     alone = [classifier.classify(frame, [box])[0] for box in boxes]
     np.testing.assert_array_equal(both, alone)
+
+
+def nine_faces():
+    """Drawn and made up, some over the picture's edge."""
+    pixels = crowd(640, 480, 4)
+    pixels[:200, :300] = noise(200, 300)
+    boxes = [Box(x, y, x + size, y + 1.2 * size) for x, y, size in SQUARES]
+    return frame_of(pixels[..., ::-1], ChannelOrder.BGR), boxes
+
+
+SQUARES = [
+    (10, 10, 60), (100, 40, 80), (390, 60, 130), (70, 300, 110), (395, 295, 120), (600, 440, 90),
+    (-30, 200, 70), (200, 100, 31), (300, 0, 240),
+]  # fmt: skip
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """Pictures of each run of several."""
+    sizes, invoke = [], Batch.invoke
+    monkeypatch.setattr(Batch, "invoke", lambda b: sizes.append(b.size) or invoke(b))
+    return sizes
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [(1, []), (2, [2]), (3, [2]), (4, [4]), (5, [4]), (6, [4, 2]), (7, [4, 2]), (8, [4, 4]),
+     (9, [4, 4])],
+)  # fmt: skip
+def test_several_faces_are_judged_in_few_runs_with_the_same_scores(
+    classifier, runs, count, expected
+):
+    frame, boxes = nine_faces()
+    alone = [classifier.classify(frame, [box])[0] for box in boxes[:count]]
+    np.testing.assert_array_equal(classifier.classify(frame, boxes[:count]), alone)
+    assert runs == expected
+    assert len(np.unique(alone, axis=0)) == count
+
+
+def test_a_network_that_takes_one_face_only_gives_the_same_scores(classifier, own_model, runs):
+    model = own_model()
+    path = models_dir() / SHIPPED
+    content = path.read_bytes()
+    fixed = bytearray(content)
+    place = content.index(b"\xff\xff\xff\xff\x03\0\0\0")  # the shape -1, 3
+    fixed[place : place + 4] = b"\x01\0\0\0"
+    model.write_bytes(fixed)
+    own_model(sha256=hashlib.sha256(fixed).hexdigest())
+    single = open_classifier(ClassifierConfig(model=model), CPU, models_dir())
+    frame, boxes = nine_faces()
+    expected = classifier.classify(frame, boxes)
+    runs.clear()
+    np.testing.assert_array_equal(single.classify(frame, boxes), expected)
+    assert runs == []
+
+
+@pytest.fixture
+def with_coral(tmp_path):
+    """Opens the shipped network with a pretended Coral beside it, broken or not."""
+    for suffix in (".tflite", ".json"):
+        shutil.copy((models_dir() / SHIPPED).with_suffix(suffix), tmp_path)
+    shutil.copy(tmp_path / SHIPPED, tmp_path / "mask_classifier_edgetpu.tflite")
+    opened = []
+
+    def open_it(fault=None):
+        tpu = FakeTpu(tmp_path / "tpu.json")
+        if fault:
+            tpu.fail(fault)
+        coral = InferenceConfig(accelerator="edgetpu", device=tpu.device, threads=1)
+        opened.append(open_classifier(ClassifierConfig(), coral, tmp_path))
+        return opened[-1]
+
+    yield open_it
+    for each in opened:
+        each.close()
+
+
+def test_a_coral_judges_one_by_one(classifier, with_coral, runs):
+    coral = with_coral()
+    frame, boxes = nine_faces()
+    expected = classifier.classify(frame, boxes)
+    runs.clear()
+    np.testing.assert_array_equal(coral.classify(frame, boxes), expected)
+    assert (coral.backend, runs) == ("edgetpu", [])
+
+
+def test_the_processor_that_stands_in_for_a_coral_judges_several_at_once(
+    with_coral, runs, monkeypatch
+):
+    absent = with_coral(Fault.NO_DEVICE)
+    frame, boxes = nine_faces()
+    runs.clear()  # of the trial
+    scores = absent.classify(frame, boxes)
+    assert runs == [4, 4]
+    monkeypatch.setattr(type(absent.network), "backend", "edgetpu")  # it has come back
+    np.testing.assert_array_equal(absent.classify(frame, boxes), scores)
+    assert runs == [4, 4]
 
 
 def test_channel_order_is_read_from_the_frame(classifier):
