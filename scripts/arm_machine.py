@@ -61,8 +61,12 @@ class Arm(Debian):
         self._agent: Agent | None = None
 
     def make(self) -> None:
-        """Make it and lend it /proc, /sys, /dev and a Pi's cpuinfo."""
+        """Make it, and lend it what it needs."""
         super().make()
+        self.lend()
+
+    def lend(self) -> None:
+        """Lend it /proc, /sys, /dev, a Pi's cpuinfo and this machine's way into the network."""
         (self.root / "etc/cpuinfo").write_text(CPUINFO)
         for name in LENT:
             subprocess.run(["mount", "--rbind", f"/{name}", self.root / name], check=True)

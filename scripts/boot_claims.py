@@ -107,7 +107,7 @@ def boots(arm: Arm, claim: Callable[..., None]) -> None:
     unit.configure()
     arm.file("etc/modules-load.d/camera.conf").write_text("vivid\n")
     for folder, text in {"maskedge.service.d": SLOW, "../system.conf.d": PATIENT}.items():
-        arm.file(f"etc/systemd/system/{folder}").mkdir()
+        arm.file(f"etc/systemd/system/{folder}").mkdir(exist_ok=True)
         arm.file(f"etc/systemd/system/{folder}/slow.conf").write_text(text)
     arm.write_disk()
     failed = 0
