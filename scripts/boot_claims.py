@@ -23,9 +23,7 @@ inference: {{threads: 1}}
 publish: {{interval: 5}}
 mqtt: {{host: {host}, port: {port}, username: unit}}
 """  # the camera is the default: the first that captures
-WATCHDOG = 120
-"""WatchdogSec here: on a busy machine an emulated inference alone has passed the unit's 30 s."""
-SLOW = f"[Service]\nTimeoutStartSec=600\nTimeoutStopSec=120\nWatchdogSec={WATCHDOG}\n"
+SLOW = "[Service]\nTimeoutStartSec=600\nTimeoutStopSec=120\nWatchdogSec={watchdog}\n"
 """An emulated start takes longer than the unit allows a Pi."""
 PATIENT = "[Manager]\nDefaultTimeoutStartSec=900\nDefaultDeviceTimeoutSec=900\n"
 """The same for what else boots."""
@@ -37,6 +35,10 @@ class Booted(Unit):
     """The unit in the machine; its broker on this machine's loopback."""
 
     debian: Arm
+
+    def __init__(self, debian: Arm, watchdog: int) -> None:
+        super().__init__(debian)
+        self.watchdog = watchdog
 
     def configure(self, more: str = "") -> None:
         """Write config.yaml."""
@@ -94,9 +96,15 @@ class Booted(Unit):
                 process.wait()
 
 
-def boots(arm: Arm, claim: Callable[..., None]) -> None:
-    """Install into the root as into an image, boot that, and watch the unit."""
-    unit = Booted(arm)
+def boots(arm: Arm, claim: Callable[..., None], watchdog: int) -> None:
+    """Install into the root as into an image, boot that, and watch the unit.
+
+    Args:
+        arm: the root.
+        claim: told each claim.
+        watchdog: its WatchdogSec=.
+    """
+    unit = Booted(arm, watchdog)
     check_out(arm.file(CHECKOUT))
     done = unit.install()
     claim(done.returncode == 0, "install.sh installs it into an image", done.stderr)
@@ -106,7 +114,8 @@ def boots(arm: Arm, claim: Callable[..., None]) -> None:
     arm.run(*write, type_in=f"{PASSWORD}\n")  # docs/pi.md
     unit.configure()
     arm.file("etc/modules-load.d/camera.conf").write_text("vivid\n")
-    for folder, text in {"maskedge.service.d": SLOW, "../system.conf.d": PATIENT}.items():
+    slow = SLOW.format(watchdog=watchdog)
+    for folder, text in {"maskedge.service.d": slow, "../system.conf.d": PATIENT}.items():
         arm.file(f"etc/systemd/system/{folder}").mkdir(exist_ok=True)
         arm.file(f"etc/systemd/system/{folder}/slow.conf").write_text(text)
     arm.write_disk()
@@ -171,7 +180,7 @@ def _is_fed(unit: Booted, claim: Callable[..., None]) -> None:
     """The watchdog of systemd gets its pings, interval by interval."""
     process, pings = unit.show("MainPID"), [unit.show("WatchdogTimestampMonotonic")]
     for _ in range(4):
-        time.sleep(WATCHDOG)
+        time.sleep(unit.watchdog)
         pings.append(unit.show("WatchdogTimestampMonotonic"))
     fed = len(set(pings)) == len(pings)
     same = unit.show("MainPID") == process and unit.show("NRestarts") == "0"
