@@ -64,7 +64,7 @@ def main() -> None:
         boxes = [one.box for one in seen]
         maker.encode(conceal.conceal(to_bgr(frame), Box(0, 0, 64, 64), boxes))
         ratios.append((time.perf_counter() - looked) / (looked - start))
-        hidden = mask(frame, [conceal._grown(one.box, conceal.HIDDEN) for one in seen])  # noqa: SLF001
+        hidden = mask(frame, [conceal.grown(one.box, conceal.HIDDEN) for one in seen])
         cell = max(conceal.LEAST_CELL, max(pixels.shape[:2]) / conceal.BACKGROUND_CELLS)
         for face in picture.faces:
             size = next(size for size in SIZES if face.box.size < size)
@@ -88,13 +88,13 @@ def mask(frame: Frame, boxes: list[Box]) -> np.ndarray:
     """Which pixels lie under any of the boxes."""
     covered = np.zeros((frame.height, frame.width), np.bool_)
     for box in boxes:
-        conceal._fill(covered, box, value=True)  # noqa: SLF001
+        conceal.fill(covered, box, value=True)
     return covered
 
 
 def share(box: Box, covered: np.ndarray) -> float:
     """The part of a box that is covered."""
-    top, bottom, left, right = conceal._place(box, covered.shape)  # noqa: SLF001
+    top, bottom, left, right = conceal.touched(box, covered.shape)
     part = covered[top:bottom, left:right]
     return float(part.mean()) if part.size else 1.0
 

@@ -76,22 +76,47 @@ def conceal(picture: NDArray[np.uint8], violator: Box, others: Iterable[Box]) ->
     height, width = picture.shape[:2]
     hidden = _coarse(picture, max(height, width) / BACKGROUND_CELLS)
     shown = np.zeros((height, width), np.bool_)
-    _fill(shown, _grown(violator, SHOWN), value=True)
+    fill(shown, grown(violator, SHOWN), value=True)
     others = list(others)
     for box in others:
-        _fill(shown, _grown(box, HIDDEN), value=False)
-    _fill(shown, violator, value=True)  # another's margin may not cost the face itself ...
+        fill(shown, grown(box, HIDDEN), value=False)
+    fill(shown, violator, value=True)  # another's margin may not cost the face itself ...
     for box in others:
-        _fill(shown, box, value=False)  # ... but another's face does
-        _level(hidden, picture, _grown(box, HIDDEN))
+        fill(shown, box, value=False)  # ... but another's face does
+        _level(hidden, picture, grown(box, HIDDEN))
     hidden[shown] = picture[shown]
     return hidden
 
 
 def cut_out(picture: NDArray[np.uint8], violator: Box) -> NDArray[np.uint8]:
     """The part of a picture around the violator's face, at least one pixel."""
-    top, bottom, left, right = _place(_grown(violator, SHOWN), picture.shape[:2])
+    top, bottom, left, right = touched(grown(violator, SHOWN), picture.shape[:2])
     return picture[top : max(bottom, top + 1), left : max(right, left + 1)]
+
+
+def grown(box: Box, share: float) -> Box:
+    """A box with a margin: this share of its width and height on each side."""
+    dx, dy = share * box.width, share * box.height
+    return box._replace(x1=box.x1 - dx, y1=box.y1 - dy, x2=box.x2 + dx, y2=box.y2 + dy)
+
+
+def fill(mask: NDArray[np.bool_], box: Box, *, value: bool) -> None:
+    """Set what a box covers of a mask, bool (height, width)."""
+    top, bottom, left, right = touched(box, mask.shape[:2])
+    mask[top:bottom, left:right] = value
+
+
+def touched(box: Box, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+    """First and last row, first and last column that a box touches in a picture (lasts exclusive).
+
+    Args:
+        box: pixels; may reach over the edges.
+        shape: height and width of the picture.
+    """
+    height, width = shape
+    inside = box.clipped(width, height)
+    top, left = int(np.floor(inside.y1)), int(np.floor(inside.x1))
+    return top, int(np.ceil(inside.y2)), left, int(np.ceil(inside.x2))
 
 
 def _shows(violator: Box, box: Box, score: float) -> bool:
@@ -110,7 +135,7 @@ def _shows(violator: Box, box: Box, score: float) -> bool:
 
 def _level(hidden: NDArray[np.uint8], picture: NDArray[np.uint8], box: Box) -> None:
     """Leave a few cells of a face, in place."""
-    top, bottom, left, right = _place(box, picture.shape[:2])
+    top, bottom, left, right = touched(box, picture.shape[:2])
     if top < bottom and left < right:
         face = picture[top:bottom, left:right]
         hidden[top:bottom, left:right] = _coarse(face, max(face.shape[:2]) / FACE_CELLS)
@@ -124,21 +149,3 @@ def _coarse(picture: NDArray[np.uint8], cell: float) -> NDArray[np.uint8]:
     averages = cv2.resize(picture, few, interpolation=cv2.INTER_AREA)
     smooth = cv2.resize(averages, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.asarray(smooth, np.uint8)
-
-
-def _grown(box: Box, share: float) -> Box:
-    dx, dy = share * box.width, share * box.height
-    return box._replace(x1=box.x1 - dx, y1=box.y1 - dy, x2=box.x2 + dx, y2=box.y2 + dy)
-
-
-def _fill(mask: NDArray[np.bool_], box: Box, *, value: bool) -> None:
-    top, bottom, left, right = _place(box, mask.shape[:2])
-    mask[top:bottom, left:right] = value
-
-
-def _place(box: Box, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-    """First and last row and column (exclusive) that the box touches, within the picture."""
-    height, width = shape
-    inside = box.clipped(width, height)
-    top, left = int(np.floor(inside.y1)), int(np.floor(inside.x1))
-    return top, int(np.ceil(inside.y2)), left, int(np.ceil(inside.x2))
