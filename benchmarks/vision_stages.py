@@ -235,7 +235,8 @@ def pairs(bench: Bench, size: tuple[int, int]) -> dict[str, Pair]:
     vision, detector = bench.vision(size), bench.detector(size)
     frame = Frame(crowd(width, height, 4)[..., ::-1].copy(), ChannelOrder.BGR, 0.0)
     found = detector.detect(frame)
-    box = found[0].box
+    found_boxes = [face.box for face in found]
+    box = found_boxes[0]
     network = detector.network_for(height, width)
     shape = network.input_spec.shape[1:]
     own, tensor = np.full(shape, 127, np.uint8), np.empty(shape, np.uint8)
@@ -280,8 +281,12 @@ def pairs(bench: Bench, size: tuple[int, int]) -> dict[str, Pair]:
             lambda: assess(frame, box, scratch),
         ),
         "crop": (crop_area, lambda: vision.classifier.show(frame, box)),
+        "classify four": (
+            lambda: [vision.classifier.classify(frame, [box]) for box in found_boxes],
+            lambda: vision.classifier.classify(frame, found_boxes),
+        ),
         **answer_pairs(bench, size),
-        **people_pairs(bench, [face.box for face in found]),
+        **people_pairs(bench, found_boxes),
     }
 
 
