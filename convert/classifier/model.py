@@ -105,6 +105,23 @@ def inline(trunk: Any, inputs: Any) -> Any:
     return values[id(trunk.outputs[0])]
 
 
+def resized(model: Any, size: int) -> Any:
+    """The same network, weights and all, for another edge of the input, pixels.
+
+    Raises:
+        InputError: its input is no picture, or it doesn't give one logit per label.
+    """
+    if len(model.input_shape) != 4 or model.output_shape != (None, len(LABELS)):
+        raise InputError(
+            f"{model.name}: takes {model.input_shape} and gives {model.output_shape}: no mask "
+            "classifier"
+        )
+    inputs = keras.Input((size, size, 3), name="picture")
+    copy = keras.models.clone_model(model, input_tensors=inputs)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
 def freeze_until(model: Any, name: str | None) -> None:
     """Make every layer up to and including ``name`` constant, batch statistics included.
 

@@ -11,7 +11,8 @@ from maskedge.vision.masks import DEFAULT_PADDING
 class Recipe:
     """Everything that decides a training run.
 
-    ``smallest`` is the face size, pixels, down to which training shrinks faces.
+    ``smallest`` is the face size, pixels, down to which training shrinks faces; ``start`` a network
+    to go on from, instead of ``weights`` and a new head.
     """
 
     backbone: str = "mobilenet_v2"
@@ -33,3 +34,4 @@ class Recipe:
     patience: int = 8
     held_out: float = 0.15
     seed: int = 1
+    start: str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,6 @@ from maskedge.vision.base import LABELS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -114,7 +114,8 @@ def card_of(
             "epochs": run.epochs,
             "faces": counted,
             "sources": sorted({str(s) for s in records["source"][run.training]}),
-            "recipe": {k: v for k, v in asdict(recipe).items() if k != "weights"},
+            "recipe": {k: v for k, v in asdict(recipe).items() if k not in {"weights", "start"}},
+            **({"start": Path(recipe.start).name} if recipe.start else {}),
         },
         "metrics": figures,
     }

@@ -89,7 +89,7 @@ def train(  # noqa: PLR0913 - two of them for retraining alone
     model = (
         keeper.resumed(partial_loss(recipe.smoothing))
         if resume
-        else (start or _fresh)(store, training, recipe)
+        else (start or _begun)(store, training, recipe)
     )
     batches = (mix or Batches)(store, training, recipe, recipe.steps, done)
     model.fit(batches, epochs=recipe.epochs, initial_epoch=done, callbacks=[keeper])
@@ -98,6 +98,11 @@ def train(  # noqa: PLR0913 - two of them for retraining alone
 
 HEAD_EPOCH = 2**20
 """Far from any real epoch, so that the head's batches come from other random numbers."""
+
+
+def _begun(store: CropStore, training: Any, recipe: Recipe) -> Any:
+    """A network to train: one to go on from, or a new one."""
+    return going_on(recipe) if recipe.start else _fresh(store, training, recipe)
 
 
 def _fresh(store: CropStore, training: Any, recipe: Recipe) -> Any:
@@ -119,6 +124,32 @@ def _fresh(store: CropStore, training: Any, recipe: Recipe) -> Any:
         )
         model.fit(Batches(store, training, recipe, recipe.head_steps, HEAD_EPOCH))
     return second_stage(model, recipe)
+
+
+def going_on(recipe: Recipe) -> Any:
+    """The network that ``recipe.start`` names, at the recipe's input size, compiled.
+
+    Raises:
+        InputError: it can't be read, or is no mask classifier.
+        ModelError: its ``.tflite`` isn't made of what our classifiers are made of.
+    """
+    import keras
+
+    from convert.classifier.champion import start_from
+    from convert.classifier.model import resized
+    from maskedge.modelfile import ModelFile
+
+    file = Path(str(recipe.start))
+    if file.suffix == ".tflite":
+        model = start_from(ModelFile.load(file), recipe.seed)
+    else:
+        try:
+            model = keras.models.load_model(file, compile=False)
+        except (OSError, ValueError, TypeError) as error:
+            raise InputError(
+                f"--start {file}: neither a .tflite that quantize wrote nor a .keras: {error}"
+            ) from error
+    return second_stage(resized(model, recipe.size), recipe)
 
 
 def second_stage(model: Any, recipe: Recipe) -> Any:
@@ -197,6 +228,11 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--folders", type=FOLDER, help="More pictures: with_mask/ and without_mask/.")
 @click.option("--landmarks", type=FILE, help="YuNet's ONNX file: needed to draw masks on faces.")
 @click.option("--weights", help="ImageNet weights of the trunk: a file, or imagenet to download.")
+@click.option(
+    "--start",
+    type=FILE,
+    help="A classifier to go on from, .tflite or .keras, at any --size; instead of --weights.",
+)
 @click.option("--resume", is_flag=True, help="Go on after the last finished epoch.")
 @click.option(
     "--backbone",
@@ -255,6 +291,10 @@ def command(data: Path, out: Path, **options: Any) -> None:
         cv2.setNumThreads(options["threads"])
         limit_threads(options["threads"])
     crops, folders = options["crops"], options["folders"]
+    if options["start"]:
+        if options["weights"]:
+            raise UsageError("--start and --weights: give one, what to begin with")
+        options["start"] = str(options["start"])
     recipe = Recipe(**{f.name: options[f.name] for f in fields(Recipe) if f.name in options})
     recipe = settle(recipe)
     store = _store(out, lambda: collect(data, crops, folders), options["landmarks"])

@@ -1,3 +1,6 @@
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -11,11 +14,12 @@ from convert.classifier.data import (  # noqa: E402
     WITHOUT,
     CropStore,
 )
-from convert.classifier.model import build, freeze_until  # noqa: E402
+from convert.classifier.model import build, freeze_until, resized  # noqa: E402
 from convert.classifier.recipe import Recipe  # noqa: E402
-from convert.classifier.train import partial_loss, settle  # noqa: E402
-from convert.quantize import Gate, GateError, compare, move_head  # noqa: E402
+from convert.classifier.train import going_on, partial_loss, settle  # noqa: E402
+from convert.quantize import Gate, GateError, compare, integer_logits, move_head  # noqa: E402
 from maskedge.errors import InputError, UsageError  # noqa: E402
+from maskedge.modelfile import models_dir  # noqa: E402
 
 # Keras on TensorFlow is not yet clean of numpy 2's deprecations.
 pytestmark = [
@@ -146,3 +150,37 @@ def test_the_gate_says_by_how_much():
     gate = compare(np.array([0, 1, 1]), scores, scores[[0, 1, 1]])
     assert gate.agreement == gate.float_accuracy == pytest.approx(2 / 3)
     assert gate.int8_accuracy == 1
+
+
+def test_training_goes_on_from_what_a_network_knows_at_any_input_size(tmp_path):
+    before = build("cnn", size=32)
+    before.save(tmp_path / "before.keras")
+    faces = np.random.default_rng(1).uniform(0, 255, (4, 32, 32, 3)).astype(np.float32)
+    recipe = Recipe(backbone="cnn", size=32, freeze=None, start=str(tmp_path / "before.keras"))
+    after = going_on(recipe)
+    np.testing.assert_allclose(after.predict(faces), before.predict(faces), atol=1e-5)
+
+    larger = going_on(replace(recipe, size=48))
+    assert larger.input_shape == (None, 48, 48, 3)
+    for ours, theirs in zip(larger.get_weights(), before.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_training_goes_on_from_the_network_that_ships_before_its_prior():
+    shipped = models_dir() / "mask_classifier.tflite"
+    card = json.loads(shipped.with_suffix(".json").read_text())
+    faces = np.random.default_rng(1).integers(0, 255, (8, 7, 7, 3), np.uint8).repeat(16, 1)
+    faces = faces.repeat(16, 2)
+    exact = going_on(Recipe(start=str(shipped))).predict(faces.astype(np.float32))
+    shift = card["calibration"]["shift_in_head"]
+    integer = integer_logits(shipped, faces)
+    apart = [np.abs(exact + added - integer).mean() for added in (np.array(shift), 0)]
+    assert apart[0] < apart[1] < 1
+    assert np.ptp(shift) > 0.5
+
+
+def test_only_a_mask_classifier_is_brought_to_another_input_size():
+    picture = keras.Input((32, 32, 3))
+    two = keras.layers.Dense(2)(keras.layers.Flatten()(picture))
+    with pytest.raises(InputError, match=r"gives \(None, 2\): no mask classifier"):
+        resized(keras.Model(picture, two), 48)

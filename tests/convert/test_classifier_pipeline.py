@@ -13,6 +13,7 @@ from convert_command import ENVIRONMENT, convert
 from drawn_people import write_set
 
 from maskedge.config import ClassifierConfig, InferenceConfig
+from maskedge.modelfile import models_dir
 from maskedge.vision.masks import open_classifier
 
 pytest.importorskip("tensorflow", reason="training and conversion need the extra 'convert'")
@@ -94,6 +95,34 @@ def test_the_int8_network_runs_in_the_daemons_runtime(network):
     assert classifier.model.card["metrics"]["agreement"] >= 0.99
     assert classifier.temperature == classifier.model.card["calibration"]["temperature"]
     classifier.close()
+
+
+@pytest.mark.parametrize("kind", ["tflite", "keras"])
+def test_training_goes_on_from_a_network(data, run, network, tmp_path, kind):
+    start = network if kind == "tflite" else run / "best.keras"
+    out = tmp_path / "more"
+    still = ("--epochs", 1, "--steps", 1, "--freeze", "none", "--rate", 1e-9)
+    convert(*train_arguments(data, out, "--start", start, *still))
+    convert("quantize", "--run", out, "--out", tmp_path / "more.tflite", "--representative", 64)
+    training = json.loads((tmp_path / "more.json").read_text())["training"]
+    assert training["start"] == start.name
+    assert str(tmp_path) not in json.dumps(training)
+
+
+def test_what_training_can_not_go_on_from_is_named(data, network, tmp_path):
+    broken = tmp_path / "broken.keras"
+    broken.write_bytes(b"no network")
+    detector = models_dir() / "face_detector_320x320.tflite"
+    for file, more, words in (
+        (broken, (), "broken.keras: neither a .tflite"),
+        (detector, (), "can't go on from this network"),
+        (network, ("--weights", "imagenet"), "--start and --weights: give one"),
+    ):
+        out = tmp_path / file.stem
+        done = convert(*train_arguments(data, out, "--start", file, *more), check=False)
+        assert done.returncode in (64, 65, 66, 78), done.stderr
+        assert words in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 def test_evaluation_scores_int8_and_float_alike(data, run, network, tmp_path):
