@@ -112,7 +112,12 @@ def on_the_spot(unit: Unit, claim: Callable[..., None]) -> None:
     limits = unit.debian.run("cat", f"/proc/{unit.show('MainPID')}/limits").stdout
     claim(re.search(r"Max core file size +0 +0", limits), "no core dump is allowed", limits)
     claim(unit.show("MemorySwapMax") == "0", "nor swap", unit.show("MemorySwapMax"))
-    (state / "probe.json").unlink()
     unit.configure()
     unit.systemctl("restart", "maskedge")
-    claim(not list(unit.debian.file(STATE).glob("probe.json")), "unset, nothing is started")
+    (state / "probe.json").unlink()  # of the process that has ended
+    told = unit.violation()
+    claim(
+        told and not (state / "probe.json").exists(),
+        "unset, a violation starts nothing",
+        unit.log(),
+    )
