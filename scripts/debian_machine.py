@@ -125,6 +125,7 @@ class Debian:
             for path, text in self._settings.items():
                 (target / path).parent.mkdir(parents=True, exist_ok=True)
                 (target / path).write_text(text)
+            shorten_lists(target)
             command = ["chroot", target, "/debootstrap/debootstrap", "--second-stage"]
             subprocess.run(command, stdout=log, stderr=log, check=True)
 
@@ -335,6 +336,20 @@ def mirror() -> list[str]:
     command = ["apt-get", "indextargets", "--format", "$(ORIGIN) $(LABEL) $(REPO_URI)"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     return [line.split()[2] for line in said.splitlines() if line.startswith("Debian Debian ")][:1]
+
+
+def shorten_lists(target: Path) -> None:
+    """Keep of the package lists what was fetched.
+
+    debootstrap's second stage reads all of them once for each layer of dependencies; emulated,
+    that takes minutes each time.
+    """
+    fetched = {line.split()[0] for line in (target / "debootstrap/debpaths").open() if line.strip()}
+    for path in target.glob("var/lib/apt/lists/*_Packages"):
+        described = path.read_text().split("\n\n")
+        names = (text.partition("\n")[0].removeprefix("Package: ") for text in described)
+        kept = [text for text, name in zip(described, names, strict=True) if name in fetched]
+        path.write_text("\n\n".join(kept) + "\n\n")
 
 
 def record(path: Path) -> None:
