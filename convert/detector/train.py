@@ -11,7 +11,7 @@ import click
 
 from convert.backend import compiled_steps, limit_threads
 from convert.coco import read_coco
-from maskedge.errors import UsageError
+from maskedge.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -175,7 +175,12 @@ def _fresh(settings: Settings, steps: int, weights: Path | None, start: Path | N
     if start is None:
         load_imagenet(network, weights)
     else:
-        network.load_weights(start)
+        try:
+            network.load_weights(start)
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(
+                f"--start {start}: not the weights of a face detector of this network: {error}"
+            ) from error
     total = steps * settings.epochs
     warm_up = min(400, total // 10)
     schedule = keras.optimizers.schedules.CosineDecay(

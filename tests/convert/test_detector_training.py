@@ -24,7 +24,7 @@ from convert.detector.reshape import reshape
 from convert.detector.train import Checkpoint, main
 from maskedge.camera.frame import ChannelOrder, Frame
 from maskedge.config import DetectorConfig, InferenceConfig
-from maskedge.errors import ModelError, UsageError
+from maskedge.errors import InputError, ModelError, UsageError
 from maskedge.inference import dequantise, open_interpreter
 from maskedge.modelfile import ModelFile
 from maskedge.vision.faces import open_detector
@@ -143,6 +143,18 @@ def test_there_must_be_a_run_to_resume(tmp_path, data):
 def test_a_size_that_the_network_cannot_have_is_refused(data, tmp_path, size):
     with pytest.raises(UsageError, match="--size"):
         run("--data", data, "--out", tmp_path / "run", "--size", size)
+
+
+@pytest.mark.parametrize("kind", ["no weights", "others"])
+def test_weights_of_something_else_to_start_from_are_named(data, tmp_path, kind):
+    file = tmp_path / "other.weights.h5"
+    if kind == "others":
+        keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)]).save_weights(file)
+    else:
+        file.write_bytes(b"no weights")
+    with pytest.raises(InputError, match=r"other.weights.h5: not the weights of a face detector"):
+        run("--data", data, "--out", tmp_path / "run", "--start", file, *SMALL)
+    assert not list((tmp_path / "run").iterdir())
 
 
 @pytest.fixture(scope="module")
