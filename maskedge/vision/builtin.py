@@ -14,7 +14,7 @@ from maskedge.vision.base import Face
 from maskedge.vision.decode import Decoder, logit, sigmoid
 from maskedge.vision.inputs import Size, View, best_size, side_for
 from maskedge.vision.letterbox import Letterbox, Placement, place
-from maskedge.vision.nms import suppress
+from maskedge.vision.nms import suppress, vote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -30,6 +30,8 @@ EDGE_TPU = "edgetpu"
 CHEAP_WIDTH = 320
 """Widest input that is filled for a frame that may not be looked at after all: a wider one takes
 several times as long as the motion gate takes to read a large frame itself."""
+VOTER = 0.05
+"""Score from which a box has a say in where a face is that another box shows."""
 CANDIDATES_PER_FACE = 12
 """Cells that may claim one face; bounds what NMS looks at in a frame full of faces."""
 
@@ -96,7 +98,9 @@ class BuiltinDetector:
     ) -> None:
         self.model = model
         self._scale, self._offset = _calibration(model)
-        self._raw = sigmoid((logit(threshold) - self._offset) / self._scale)
+        self._least = (logit(threshold) - self._offset) / self._scale
+        voter = (logit(min(threshold, VOTER)) - self._offset) / self._scale
+        self._raw = sigmoid(voter)
         self._sources = {source.size: source for source in sources}
         self._open: dict[Size, _Variant] = {}
         self._choices: dict[tuple[int, int, float], tuple[Size, Size]] = {}
@@ -157,14 +161,21 @@ class BuiltinDetector:
     ) -> list[Face]:
         most = CANDIDATES_PER_FACE * self._max_faces
         boxes, logits = variant.decoder.candidates(outputs, most)
-        kept = suppress(boxes, logits, self._nms_iou, self._max_faces)
+        sure = [index for index, value in enumerate(logits) if value >= self._least]
+        if not sure:
+            return []
+        best = suppress(
+            [boxes[index] for index in sure],
+            [logits[index] for index in sure],
+            self._nms_iou,
+            self._max_faces,
+        )
+        kept = [sure[index] for index in best]
         sx, sy = 1 / placement.sx, 1 / placement.sy
+        agreed = vote(boxes, [sigmoid(value) for value in logits], kept)
         return [
-            Face(
-                Box(*boxes[i]).scaled(sx, sy),
-                sigmoid(self._scale * logits[i] + self._offset),
-            )
-            for i in kept
+            Face(Box(*box).scaled(sx, sy), sigmoid(self._scale * logits[index] + self._offset))
+            for box, index in zip(agreed, kept, strict=True)
         ]
 
     def close(self) -> None:

@@ -1,4 +1,8 @@
-"""Non-maximum suppression: of boxes that show the same face, the best."""
+"""Of boxes that show the same face one, where they all say that it is.
+
+Non-maximum suppression keeps the best; box voting (Gidaris and Komodakis, arXiv:1505.01749, section
+5) then moves it to the weighted mean of those that agree with it.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,10 @@ if TYPE_CHECKING:
 
 FEW = 64
 """Boxes up to which plain Python is faster than NumPy."""
+FEW_PAIRS = 256
+"""The same for pairs of a kept box and any."""
+AGREE = 0.5
+"""Overlap from which a box has a say in where the face is that another shows."""
 
 
 def suppress(
@@ -37,6 +45,61 @@ def suppress(
     order = sorted(range(len(scores)), key=scores.__getitem__, reverse=True)
     choose = _choose_few if len(order) <= FEW else _choose_many
     return [order[rank] for rank in choose([boxes[index] for index in order], iou, most)]
+
+
+def vote(
+    boxes: Sequence[Sequence[float]], weights: Sequence[float], kept: Sequence[int]
+) -> list[list[float]]:
+    """Where all boxes together say that the kept ones are.
+
+    Args:
+        boxes: four edges each.
+        weights: of each box's say, above 0: its score.
+        kept: indices, from :func:`suppress`.
+
+    Returns:
+        For each that is kept the mean of the boxes that overlap it by :data:`AGREE` or more,
+        weighed by ``weights`` and by that overlap. Its own counts fully.
+    """
+    if len(kept) * len(boxes) <= FEW_PAIRS:
+        return [_agreed(boxes, weights, boxes[index]) for index in kept]
+    every = np.array(boxes, np.float32)
+    share = _overlaps(every[list(kept)], every)
+    share *= share >= AGREE
+    share *= np.array(weights, np.float32)
+    share /= share.sum(axis=1, keepdims=True)
+    agreed: list[list[float]] = (share @ every).tolist()
+    return agreed
+
+
+def _agreed(
+    boxes: Sequence[Sequence[float]], weights: Sequence[float], kept: Sequence[float]
+) -> list[float]:
+    """:func:`vote` for one kept box, in plain Python."""
+    left, top, right, bottom = kept
+    area = (right - left) * (bottom - top)
+    total = a = b = c = d = 0.0
+    for (x1, y1, x2, y2), weight in zip(boxes, weights, strict=True):
+        if x1 >= right or left >= x2 or y1 >= bottom or top >= y2:
+            continue
+        shared = (min(x2, right) - max(x1, left)) * (min(y2, bottom) - max(y1, top))
+        overlap = shared / (area + (x2 - x1) * (y2 - y1) - shared)
+        if overlap >= AGREE:
+            say = overlap * weight
+            total += say
+            a, b, c, d = a + say * x1, b + say * y1, c + say * x2, d + say * y2
+    return [a / total, b / total, c / total, d / total] if total else list(kept)
+
+
+def _overlaps(some: Boxes, every: Boxes) -> NDArray[np.float32]:
+    """Intersection over union of each of some boxes with all: float32 (some, all)."""
+    left_top = np.maximum(some[:, None, :2], every[None, :, :2])
+    right_bottom = np.minimum(some[:, None, 2:], every[None, :, 2:])
+    shared = np.maximum(right_bottom - left_top, 0).prod(axis=2)
+    area = [np.maximum(b[:, 2:] - b[:, :2], 0).prod(axis=1) for b in (some, every)]
+    union = area[0][:, None] + area[1] - shared
+    overlap: NDArray[np.float32] = shared / np.maximum(union, np.finfo(np.float32).tiny)
+    return overlap
 
 
 def _choose_few(boxes: list[Sequence[float]], iou: float, most: int) -> list[int]:

@@ -20,12 +20,13 @@ from maskedge.geometry import Box, boxes_array, iou_matrix
 from maskedge.inference.network import TensorSpec, dequantise
 from maskedge.inference.runtime import find_runtime
 from maskedge.modelfile import ModelFile, models_dir
-from maskedge.vision import decode
+from maskedge.vision import builtin, decode
 from maskedge.vision.builtin import BuiltinDetector, Source
 from maskedge.vision.decode import stored_threshold
 from maskedge.vision.faces import View, open_detector
 from maskedge.vision.inputs import SHIPPED
 from maskedge.vision.letterbox import Letterbox
+from maskedge.vision.nms import vote
 
 FACE = Box(177, 60, 274, 180)
 """Where the astronaut's face is in her portrait."""
@@ -91,6 +92,25 @@ def test_it_finds_a_face_in_frames_of_any_shape(detector, portrait, height, widt
 
     assert overlap(best, box) > 0.6
     assert all(face.score < TrackerConfig().start_score for face in others)
+
+
+def test_boxes_too_unsure_for_a_face_have_a_say_in_where_one_is(detector, portrait, monkeypatch):
+    """Those between VOTER and the threshold; alone they are no faces."""
+    shot = Frame(portrait, ChannelOrder.RGB, 0.0)
+    said = []
+    monkeypatch.setattr(
+        builtin, "vote", lambda boxes, *more: said.append(len(boxes)) or vote(boxes, *more)
+    )
+    (together,) = detector.detect(shot)
+    monkeypatch.setattr(builtin, "VOTER", 1.0)
+    sure = open_detector(DetectorConfig(), CPU, models_dir())
+    (alone,) = sure.detect(shot)
+    sure.close()
+
+    assert said[0] > said[1] > 0
+    assert together.score == alone.score
+    assert together.box != alone.box
+    assert overlap(together, alone.box) > 0.8
 
 
 def test_a_frame_that_was_shrunk_before_is_not_shrunk_again(detector, portrait, monkeypatch):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from maskedge.geometry import boxes_array, iou_matrix
 from maskedge.vision import nms
-from maskedge.vision.nms import suppress
+from maskedge.vision.nms import AGREE, suppress, vote
 
 
 def naive(boxes, scores, iou, most):
@@ -40,3 +40,35 @@ def test_it_keeps_what_the_plain_loop_keeps(few, scored, iou, most):
 
 def test_no_boxes_are_no_boxes():
     assert suppress([], [], 0.5, 10) == []
+
+
+def elected(boxes, weights, kept):
+    """Box voting, written out."""
+    overlaps = iou_matrix(boxes[kept], boxes)
+    say = np.where(overlaps >= AGREE, overlaps, 0) * weights
+    return say @ boxes / say.sum(axis=1, keepdims=True)
+
+
+edges = st.tuples(st.integers(0, 40), st.integers(0, 40), st.integers(1, 30), st.integers(1, 30))
+
+
+@pytest.mark.parametrize("few", [0, 10**6])
+@settings(deadline=None)
+@given(given_boxes=st.lists(st.tuples(edges, st.integers(1, 9)), min_size=1, max_size=25))
+def test_a_box_goes_where_those_that_agree_with_it_are(few, given_boxes):
+    boxes = boxes_array([(x, y, x + w, y + h) for (x, y, w, h), _ in given_boxes])
+    weights = np.array([weight / 10 for _, weight in given_boxes], np.float32)
+    kept = suppress(boxes.tolist(), weights.tolist(), 0.45, 30)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nms, "FEW_PAIRS", few)
+        agreed = vote(boxes.tolist(), weights.tolist(), kept)
+    np.testing.assert_allclose(agreed, elected(boxes, weights, kept), atol=1e-3)
+
+
+@pytest.mark.parametrize("few", [0, 10**6])
+def test_a_box_alone_stays_where_it_is(few, monkeypatch):
+    monkeypatch.setattr(nms, "FEW_PAIRS", few)
+    boxes = [[0.0, 0.0, 10.0, 12.0], [8.0, 9.0, 30.0, 30.0], [40.0, 0.0, 50.0, 10.0]]
+    np.testing.assert_allclose(vote(boxes, [0.9, 0.8, 0.1], [0, 1, 2]), boxes, rtol=1e-6)
+    assert vote(boxes, [0.9, 0.8, 0.1], []) == []
