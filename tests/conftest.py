@@ -7,6 +7,10 @@ import threading
 import time
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("maskedge", deadline=None)  # a busy machine pauses anywhere
+settings.load_profile("maskedge")
 
 
 def pytest_configure() -> None:

@@ -8,6 +8,9 @@ import numpy as np
 from maskedge.errors import EndOfStream
 from maskedge.scene import SceneCamera, Visit, Wearing
 
+FADED = (0.3, 0.4)
+"""How much of the doubtful mask is there in the first frame and in the last."""
+
 
 def record(path, visits, *, pause=2.0, fps=10, size=(640, 480)):
     """Write it; the suffix should be .avi."""
@@ -24,7 +27,11 @@ def record(path, visits, *, pause=2.0, fps=10, size=(640, 480)):
 
 
 def record_doubtful(path, *, pause=2.0):
-    """The same of one person on whom a mask under the nose fades in: nobody can be sure of them."""
+    """The same of one person with a mask under the nose, half faded in: nobody can be sure of them.
+
+    It fades from a bit less to a bit more of it, so that some frames are in doubt however sure the
+    networks have become of a whole one.
+    """
     bare, masked = (
         SceneCamera([Visit(wearing)], fps=10, pause=pause, realtime=False)
         for wearing in (Wearing.BARE, Wearing.NOSE_OUT)
@@ -34,7 +41,7 @@ def record_doubtful(path, *, pause=2.0):
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (640, 480))
     total = int(bare.duration * 10)
     for number in range(total):
-        share = number / total
+        share = FADED[0] + (FADED[1] - FADED[0]) * number / total
         mixed = (1 - share) * bare.read().pixels + share * masked.read().pixels
         writer.write(np.ascontiguousarray(mixed[..., ::-1]).astype(np.uint8))
     writer.release()

@@ -144,7 +144,7 @@ def test_a_played_video_under_the_guard(make_video):
             last = frame
         assert guard.ended
     assert last.number > 0  # a loaded machine misses some: newest frame wins
-    assert guard.status.frames + guard.status.dropped >= 12
+    assert 1 <= guard.status.frames + guard.status.dropped <= 12
 
 
 @pytest.mark.parametrize("name", ["empty.mp4", "cut.mp4", "noise.avi", "text.mkv"])
