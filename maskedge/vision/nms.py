@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from maskedge.geometry import iou_matrix
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -64,7 +66,7 @@ def vote(
     if len(kept) * len(boxes) <= FEW_PAIRS:
         return [_agreed(boxes, weights, boxes[index]) for index in kept]
     every = np.array(boxes, np.float32)
-    share = _overlaps(every[list(kept)], every)
+    share = iou_matrix(every[list(kept)], every)
     share *= share >= AGREE
     share *= np.array(weights, np.float32)
     share /= share.sum(axis=1, keepdims=True)
@@ -89,17 +91,6 @@ def _agreed(
             total += say
             a, b, c, d = a + say * x1, b + say * y1, c + say * x2, d + say * y2
     return [a / total, b / total, c / total, d / total] if total else list(kept)
-
-
-def _overlaps(some: Boxes, every: Boxes) -> NDArray[np.float32]:
-    """Intersection over union of each of some boxes with all: float32 (some, all)."""
-    left_top = np.maximum(some[:, None, :2], every[None, :, :2])
-    right_bottom = np.minimum(some[:, None, 2:], every[None, :, 2:])
-    shared = np.maximum(right_bottom - left_top, 0).prod(axis=2)
-    area = [np.maximum(b[:, 2:] - b[:, :2], 0).prod(axis=1) for b in (some, every)]
-    union = area[0][:, None] + area[1] - shared
-    overlap: NDArray[np.float32] = shared / np.maximum(union, np.finfo(np.float32).tiny)
-    return overlap
 
 
 def _choose_few(boxes: list[Sequence[float]], iou: float, most: int) -> list[int]:
