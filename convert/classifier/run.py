@@ -115,7 +115,7 @@ def card_of(
             "faces": counted,
             "sources": sorted({str(s) for s in records["source"][run.training]}),
             "recipe": {k: v for k, v in asdict(recipe).items() if k not in {"weights", "start"}},
-            **({"start": Path(recipe.start).name} if recipe.start else {}),
+            **({"started_from": {"file": Path(recipe.start).name}} if recipe.start else {}),
         },
         "metrics": figures,
     }

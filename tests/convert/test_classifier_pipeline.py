@@ -105,7 +105,7 @@ def test_training_goes_on_from_a_network(data, run, network, tmp_path, kind):
     convert(*train_arguments(data, out, "--start", start, *still))
     convert("quantize", "--run", out, "--out", tmp_path / "more.tflite", "--representative", 64)
     training = json.loads((tmp_path / "more.json").read_text())["training"]
-    assert training["start"] == start.name
+    assert training["started_from"] == {"file": start.name}
     assert str(tmp_path) not in json.dumps(training)
 
 
