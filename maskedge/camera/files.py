@@ -144,6 +144,8 @@ class VideoFile:
     def read(self) -> Frame:
         """Return the next frame; when played and late, frames are skipped to catch up.
 
+        Never the last: who is late sees the end, and what was left out before it can be counted.
+
         Raises:
             InputError: the file ends long before it said it would.
         """
@@ -153,7 +155,8 @@ class VideoFile:
             self._advance()
             number = self._number
             self._number += 1
-            if not self.live or self._pace.wait(self._time) <= self._period:
+            late = self.live and self._pace.wait(self._time) > self._period
+            if not late or self._in_this_round == self.length:
                 break
         ok, picture = self._capture.retrieve()
         if not ok:
