@@ -24,9 +24,7 @@ from maskedge.errors import CameraError, InputError, MaskedgeError
 from maskedge.listen import Subscriber, pretty
 from maskedge.listen import _json_line as json_line
 
-few = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+few = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 # topics
 

@@ -37,7 +37,7 @@ def test_no_part_of_a_network_passes_for_the_whole():
             verify(WHOLE[:end])
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, suppress_health_check=list(HealthCheck))
 @given(st.binary(max_size=300), st.integers(0, len(WHOLE)))
 def test_any_bytes_are_read_or_refused(junk, at):
     for data in (junk, b"\x1c\0\0\0TFL3" + junk, WHOLE[:at] + junk + WHOLE[at + len(junk) :]):

@@ -186,7 +186,7 @@ numbers = st.floats(-1e4, 1e4)
 boxes = st.lists(st.builds(Box, numbers, numbers, numbers, numbers), max_size=8)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(boxes, st.floats(-1e6, 1e6)), max_size=12))
 def test_whatever_comes_tracks_stay_finite_and_ids_unique(frames):
     tracker = Tracker(TrackerConfig())

@@ -126,4 +126,4 @@ class Visits(RuleBasedStateMachine):
 
 
 TestVisits = pytest.mark.slow(Visits.TestCase)
-TestVisits.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+TestVisits.settings = settings(max_examples=25, stateful_step_count=25)

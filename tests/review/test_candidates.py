@@ -156,7 +156,7 @@ PERSON = st.tuples(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.dictionaries(st.integers(0, 5), PERSON, max_size=4), max_size=15))
 def test_whatever_comes_no_more_than_two_of_a_track_and_no_sure_ones(frames):
     door = Door()

@@ -113,7 +113,7 @@ FACES = st.tuples(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(FACES, max_size=60), st.integers(1, 12), st.integers(1, 200), st.integers())
 def test_the_bounds_hold_and_the_answers_tell_all_that_changes(faces, number, size, seed):
     chosen = selection(number, size, seed)

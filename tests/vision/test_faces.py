@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import skimage.data
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from maskedge.bench.pictures import crowd
@@ -269,7 +269,6 @@ def test_a_4k_frame_costs_no_frame_sized_memory(detector, portrait):
     assert peak < shot.pixels.nbytes / 20
 
 
-@settings(deadline=None)
 @given(
     threshold=st.floats(0.0, 1.0),
     scale=st.floats(1e-3, 1.0),

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from maskedge.config import Config
@@ -28,7 +28,6 @@ def test_the_least_side_that_shows_the_smallest_face(frame, min_face, side):
     assert side_for(frame, min_face, SIDES) == side
 
 
-@settings(deadline=None)
 @given(height=lengths, width=lengths, min_face=st.integers(8, 2000))
 def test_no_smaller_side_would_do_and_a_larger_one_is_not_needed(height, width, min_face):
     side = side_for((height, width), min_face, SIDES)
@@ -53,7 +52,6 @@ def test_each_frame_takes_the_smallest_input_that_shrinks_it_no_further(shape, s
     assert best_size(shape, [s for s in SHIPPED if s.long == 320]) == size
 
 
-@settings(deadline=None)
 @given(height=lengths, width=lengths, side=st.sampled_from(SIDES))
 def test_no_input_of_the_side_shows_the_frame_larger(height, width, side):
     sizes = [s for s in SHIPPED if s.long == side]

@@ -24,7 +24,6 @@ def written(box, shot):
     return box.write(shot, picture), picture
 
 
-@settings(deadline=None)
 @given(height=sides, width=sides, size=inputs)
 def test_the_frame_fits_and_touches_two_opposite_sides(height, width, size):
     placement = place((height, width), size)
@@ -34,7 +33,6 @@ def test_the_frame_fits_and_touches_two_opposite_sides(height, width, size):
     assert placement.height == size[0] or placement.width == size[1]
 
 
-@settings(deadline=None)
 @given(height=st.integers(16, 4096), width=st.integers(16, 4096), size=inputs)
 def test_boxes_come_back_to_where_they_were(height, width, size):
     placement = place((height, width), size)
@@ -82,7 +80,7 @@ def test_the_frame_itself_is_never_changed():
     assert (shot.pixels == before).all()
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(height=st.integers(1, 300), width=st.integers(1, 300))
 def test_a_frame_may_be_a_view_with_gaps_between_its_rows(height, width):
     whole = np.random.default_rng(1).integers(0, 256, (320, 320, 3), np.uint8)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from maskedge.geometry import boxes_array, iou_matrix
@@ -26,7 +26,6 @@ scored = st.lists(st.tuples(box, st.integers(0, 8)), max_size=25)
 
 
 @pytest.mark.parametrize("few", [0, 64])
-@settings(deadline=None)
 @given(scored=scored, iou=st.sampled_from([0.0, 0.3, 0.45, 0.7, 1.0]), most=st.integers(1, 30))
 def test_it_keeps_what_the_plain_loop_keeps(few, scored, iou, most):
     boxes = boxes_array([(x, y, x + w, y + h) for (x, y, w, h), _ in scored])
@@ -53,7 +52,6 @@ edges = st.tuples(st.integers(0, 40), st.integers(0, 40), st.integers(1, 30), st
 
 
 @pytest.mark.parametrize("few", [0, 10**6])
-@settings(deadline=None)
 @given(given_boxes=st.lists(st.tuples(edges, st.integers(1, 9)), min_size=1, max_size=25))
 def test_a_box_goes_where_those_that_agree_with_it_are(few, given_boxes):
     boxes = boxes_array([(x, y, x + w, y + h) for (x, y, w, h), _ in given_boxes])

@@ -19,7 +19,7 @@ def shrunk(pixels, height, width, **how):
     return target
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     size=st.tuples(st.integers(1, 700), st.integers(1, 700)),
     wanted=st.tuples(st.integers(1, 200), st.integers(1, 200)),
