@@ -21,8 +21,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -114,30 +112,16 @@ class Usage:
         return cls(ticks / os.sysconf("SC_CLK_TCK"), int(rss) / 1024)
 
 
-class Broker:
-    """A mosquitto of our own and a subscriber that notes when what arrived."""
+class Listener:
+    """A subscriber that notes when what arrived."""
 
-    def __init__(self, folder: Path) -> None:
-        program = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
-        if program is None:
-            sys.exit("mosquitto is not installed: apt-get install mosquitto")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        config = folder / "mosquitto.conf"
-        config.write_text(f"listener {self.port} 127.0.0.1\nallow_anonymous true\nuser root\n")
-        self._process = subprocess.Popen([program, "-c", config], stderr=subprocess.DEVNULL)
+    def __init__(self, port: int) -> None:
+        self.port = port
         self.arrived: list[tuple[float, dict]] = []
         self._came = threading.Condition()
         self._client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
         self._client.on_message = self._on_message
-        for _ in range(200):
-            try:
-                self._client.connect("127.0.0.1", self.port)
-            except OSError:
-                time.sleep(0.05)
-            else:
-                break
+        self._client.connect("127.0.0.1", port)
         self._client.subscribe("maskedge/+/violation", qos=1)
         self._client.loop_start()
 
@@ -152,10 +136,8 @@ class Broker:
             return self._came.wait_for(lambda: len(self.arrived) >= count, seconds)
 
     def close(self) -> None:
-        """End both."""
+        """Hear no more."""
         self._client.loop_stop()
-        self._process.kill()
-        self._process.wait()
 
 
 def scenes(folder: Path, size: tuple[int, int], crowds: list[int]) -> str:
@@ -179,7 +161,7 @@ class Unit:
     def __init__(
         self,
         folder: Path,
-        broker: Broker,
+        port: int,
         size: tuple[int, int],
         cycle: dict[int, float],
         *more: str,
@@ -196,7 +178,7 @@ class Unit:
             f"camera.width={size[0]}",
             f"camera.height={size[1]}",
             "mqtt.host=127.0.0.1",
-            f"mqtt.port={broker.port}",
+            f"mqtt.port={port}",
             f"outbox.path={folder}/{time.monotonic_ns()}.db",
             *more,
         ]
@@ -245,29 +227,29 @@ def camera_alone(folder: Path, size: tuple[int, int], frames: int = 30) -> float
     return round(100 * FPS * spent / frames, 2)
 
 
-def first_verdict(folder: Path, broker: Broker, size: tuple[int, int]) -> float:
+def first_verdict(folder: Path, listener: Listener, size: tuple[int, int]) -> float:
     """CPU seconds until the subscriber has the first violation."""
-    known = len(broker.arrived)
-    unit = Unit(folder, broker, size, {1: 1e9})
+    known = len(listener.arrived)
+    unit = Unit(folder, listener.port, size, {1: 1e9})
     try:
-        if not broker.wait(known + 1, 60):
+        if not listener.wait(known + 1, 60):
             sys.exit("no violation within a minute")
         return round(unit.usage.cpu, 2)
     finally:
         unit.stop()
 
 
-def latency(folder: Path, broker: Broker, rounds: int) -> dict[str, float]:
+def latency(folder: Path, listener: Listener, rounds: int) -> dict[str, float]:
     """Milliseconds from the deciding frame to the subscriber, of every `started`."""
-    known = len(broker.arrived)
+    known = len(listener.arrived)
     again = ("verdict.leave_after=1", "verdict.cooldown=0")  # each crowd is a new one
     cycle = {0: PAUSE, CROWD: WATCH}
-    unit = Unit(folder, broker, SIZES[0], cycle, "verdict.min_face=32", *again)
+    unit = Unit(folder, listener.port, SIZES[0], cycle, "verdict.min_face=32", *again)
     time.sleep(rounds * (WATCH + PAUSE) + 2)
     unit.stop()
     took = sorted(
         1e3 * (at - datetime.fromisoformat(event["decided_at"]).timestamp())
-        for at, event in broker.arrived[known:]
+        for at, event in listener.arrived[known:]
         if event["type"] == "started"
     )
     if not took:
@@ -283,6 +265,8 @@ def main() -> None:
     """Measure and print."""
     if sys.argv[1:2] == ["--child"]:
         sys.exit(child(sys.argv[2:]))
+    from broker import PLAIN, start_broker  # noqa: PLC0415 - the parent alone has one
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a minute, coarse")
     parser.add_argument("--latency", action="store_true", help="only frame to subscriber")
@@ -294,19 +278,21 @@ def main() -> None:
     result: dict = {"sizes": {}}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        broker = Broker(folder)
+        broker = start_broker(folder, *PLAIN, quiet=True)
+        listener = Listener(broker.port)
         try:
             for size in sizes:
-                row: dict = {"first_verdict_cpu_s": first_verdict(folder, broker, size)}
+                row: dict = {"first_verdict_cpu_s": first_verdict(folder, listener, size)}
                 row["camera_core_percent"] = camera_alone(folder, size)
                 for what, crowd in (("still", 0), ("busy", 1)):
-                    unit = Unit(folder, broker, size, {crowd: 1e9})
+                    unit = Unit(folder, listener.port, size, {crowd: 1e9})
                     row[what] = share(unit, 10, seconds)
                     unit.stop()
                 result["sizes"][f"{size[0]}x{size[1]}"] = row
-            result["latency"] = latency(folder, broker, rounds)
+            result["latency"] = latency(folder, listener, rounds)
         finally:
-            broker.close()
+            listener.close()
+            broker.kill()
     if options.json:
         print(json.dumps(result))
         return

@@ -18,8 +18,6 @@ import random
 import re
 import resource
 import select
-import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -31,6 +29,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import paho.mqtt.client as mqtt
+from broker import start_broker
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
@@ -105,50 +104,10 @@ def work(first: int, count: int, port: int, rate: float, folder: Path) -> None:
     print(json.dumps([event_id for unit in units for event_id in unit.made]), flush=True)
 
 
-class Broker:
-    """A mosquitto of our own that keeps sessions over a restart and logs who connects when."""
-
-    def __init__(self, folder: Path) -> None:
-        program = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin")
-        if program is None:
-            sys.exit("mosquitto is not installed: apt-get install mosquitto")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self._log = folder / "mosquitto.log"
-        config = folder / "mosquitto.conf"
-        config.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\nuser root\n"
-            f"persistence true\npersistence_location {folder}/\nmax_queued_messages 0\n"
-            f"max_inflight_messages 0\nlog_type all\nlog_dest file {self._log}\n"
-        )
-        self._command = [program, "-c", str(config)]
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Listen."""
-        self._process = subprocess.Popen(self._command, stderr=subprocess.DEVNULL)
-        for _ in range(400):
-            try:
-                socket.create_connection(("127.0.0.1", self.port)).close()
-            except OSError:
-                time.sleep(0.02)
-            else:
-                return
-        sys.exit("mosquitto does not start")
-
-    def stop(self) -> None:
-        """Write the sessions down and end."""
-        assert self._process is not None
-        self._process.terminate()
-        self._process.wait()
-
-    def welcomed(self, since: float) -> Counter[int]:
-        """Units welcomed, by whole second since the epoch."""
-        found = re.findall(
-            r"^(\d+): New client connected .* as maskedge-door", self._log.read_text(), re.MULTILINE
-        )
-        return Counter(int(second) for second in found if int(second) >= int(since))
+def welcomed(log: str, since: float) -> Counter[int]:
+    """Units that the broker says it has welcomed, by whole second since the epoch."""
+    found = re.findall(r"^(\d+): New client connected .* as maskedge-door", log, re.MULTILINE)
+    return Counter(int(second) for second in found if int(second) >= int(since))
 
 
 class Collector:
@@ -187,8 +146,7 @@ def tell(workers: list[subprocess.Popen[str]], word: str) -> None:
 
 def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The whole run."""
-    broker = Broker(folder)
-    broker.start()
+    broker = start_broker(folder, "persistence true", f"persistence_location {folder}/")
     collector = Collector(broker.port)
     share = arguments.devices // arguments.processes
     begun = time.time()
@@ -220,14 +178,14 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     time.sleep(arguments.outage)
     back = time.time()
     broker.start()
-    while (welcomed := broker.welcomed(back)).total() < report["devices"]:
+    while (came := welcomed(broker.log(), back)).total() < report["devices"]:
         if time.time() - back > 120:
-            sys.exit(f"only {welcomed.total()} units came back")
+            sys.exit(f"only {came.total()} units came back")
         time.sleep(0.5)
     report["restart"] = {
         "outage_s": arguments.outage,
-        "back_by_second": [welcomed[s] for s in range(min(welcomed), max(welcomed) + 1)],
-        "all_back_s": max(welcomed) - int(back),
+        "back_by_second": [came[s] for s in range(min(came), max(came) + 1)],
+        "all_back_s": max(came) - int(back),
     }
     tell(workers, "quiet")
     while time.time() - collector.arrivals[-1][0] < 2:

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
-import socket
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
+
+from broker import PLAIN, start_broker
 
 from maskedge.config import MqttConfig
 from maskedge.delivery.mqtt import Publisher
@@ -46,27 +44,6 @@ def written() -> int:
     """Bytes that this process has sent to storage."""
     lines = Path("/proc/self/io").read_text(encoding="ascii").splitlines()
     return int(dict(line.split(": ") for line in lines)["write_bytes"])
-
-
-def start_broker(folder: Path) -> tuple[subprocess.Popen[bytes], int]:
-    """A mosquitto of our own, and its port."""
-    program = shutil.which("mosquitto", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin")
-    if program is None:
-        sys.exit("mosquitto is not installed: apt-get install mosquitto")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    config = folder / "mosquitto.conf"
-    config.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\nuser root\n")
-    process = subprocess.Popen([program, "-c", config], stderr=subprocess.DEVNULL)
-    for _ in range(200):
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return process, port
-    sys.exit("mosquitto does not start")
 
 
 def through(folder: Path, port: int, count: int, batch: int) -> dict[str, float]:
@@ -124,15 +101,14 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
-        broker, port = start_broker(folder)
+        broker = start_broker(folder, *PLAIN, quiet=True)
         try:
             result = {
-                "through": through(folder, port, options.events, options.batch),
+                "through": through(folder, broker.port, options.events, options.batch),
                 "single": one_by_one(folder),
             }
         finally:
             broker.kill()
-            broker.wait()
     if options.json:
         print(json.dumps(result))
         return

@@ -28,10 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-
-from mosquitto import Collector, Mosquitto, Relay
+from broker import Collector, Relay, start_broker
 
 from maskedge import configfile
 from maskedge.camera.frame import Frame
@@ -96,7 +93,7 @@ class Soak:
         self.faults = 0
         self.resident: list[tuple[int, float]] = []
         self._frames, self._every = frames, every
-        self._broker = Mosquitto(folder).start()
+        self._broker = start_broker(folder)
         self._wire = Relay(self._broker.port)
         self._tpu = FakeTpu(folder / "tpu.json")
         self._path = folder / "config.yaml"

@@ -43,15 +43,18 @@ def free_port():
 
 
 class Mosquitto:
-    """The broker. It may be started, killed and started again on the same port."""
+    """The broker. It may be started, killed and started again on the same port.
 
-    def __init__(self, folder: Path, *lines: str, anonymous: bool = True):
+    ``log()`` tells of every packet unless ``quiet``: a line for each takes the broker's time.
+    """
+
+    def __init__(self, folder: Path, *lines: str, anonymous: bool = True, quiet: bool = False):
         program = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
         if program is None:
             pytest.skip("mosquitto is not installed: see tests/apt-packages.txt")
         self.port = free_port()
         self.process: subprocess.Popen | None = None
-        self._program = program
+        self._command = [program, *([] if quiet else ["-v"]), "-c"]
         self._log = folder / "mosquitto.log"
         self._config = folder / "mosquitto.conf"
         self._anonymous = anonymous
@@ -75,7 +78,7 @@ class Mosquitto:
     def start(self):
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
-                [self._program, "-v", "-c", str(self._config)], stdout=log, stderr=log
+                [*self._command, str(self._config)], stdout=log, stderr=log
             )
         wait_for(self._listens, f"mosquitto on port {self.port}")
         return self
@@ -95,6 +98,12 @@ class Mosquitto:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+    def stop(self):
+        """SIGTERM: it writes down what it was told to keep."""
+        self.process.terminate()
+        self.process.wait()
+        self.process = None
 
     def freeze(self):
         self.process.send_signal(signal.SIGSTOP)
