@@ -10,8 +10,6 @@ from importlib.util import find_spec
 import pytest
 from drawn_people import write_set
 
-from convert.detector.network import build_detector
-
 pytest.importorskip("keras", reason="training needs the extra 'convert'")
 
 # Keras on TensorFlow is not yet clean of numpy 2's deprecations.
@@ -41,14 +39,6 @@ def data(tmp_path_factory):
     write_set(folder, "train", 12, seed=1)
     write_set(folder, "val", 2, seed=2)
     return folder
-
-
-@pytest.fixture(scope="module")
-def start(tmp_path_factory):
-    """Untrained weights, so that no test needs ImageNet's."""
-    path = tmp_path_factory.mktemp("start") / "start.weights.h5"
-    build_detector(64, 64).save_weights(path)
-    return path
 
 
 @pytest.mark.slow

@@ -51,14 +51,6 @@ def data(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
-def start(tmp_path_factory):
-    """Untrained weights, so that no test needs ImageNet's."""
-    path = tmp_path_factory.mktemp("start") / "start.weights.h5"
-    build_detector(64, 64).save_weights(path)
-    return path
-
-
 def run(*arguments):
     main([str(a) for a in arguments])
 

@@ -7,39 +7,11 @@ import tracemalloc
 import pytest
 
 from maskedge.bench.pictures import crowd as crowd_of
-from maskedge.camera.frame import ChannelOrder, Frame
-from maskedge.config import Config
-from maskedge.pipeline import Pipeline
+from maskedge.camera.frame import ChannelOrder
 from maskedge.vision import letterbox, motion
-from maskedge.vision.system import Vision
 
-EVERY_FRAME = {
-    "inference": {"accelerator": "cpu", "threads": 1},
-    "verdict": {"min_face": 8, "min_sharpness": 0, "reclassify": 0.001},
-}
+EVERY_FRAME = {"min_face": 8, "min_sharpness": 0, "reclassify": 0.001}
 SIZE = (1920, 1080)
-
-
-class Line:
-    """The pipeline of a configuration, fed one picture again and again."""
-
-    def __init__(self, pixels, **changes):
-        self.config = Config.model_validate({**EVERY_FRAME, **changes})
-        self.vision = Vision.open(self.config)
-        self.pipeline = Pipeline(
-            self.vision.detector,
-            self.vision.classifier,
-            self.vision.assess,
-            self.vision.gate,
-            self.config,
-        )
-        self.pixels = pixels
-        self.number = 0
-
-    def step(self):
-        self.number += 1
-        now = self.number / 10
-        return self.pipeline.process(Frame(self.pixels, ChannelOrder.BGR, now, self.number), now)
 
 
 @pytest.fixture(scope="module")
@@ -47,27 +19,26 @@ def crowd():
     return crowd_of(*SIZE, 4)[..., ::-1].copy()
 
 
-def test_the_steady_state_allocates_nothing_of_a_frames_size(crowd):
-    line = Line(crowd)
-    results = [line.step() for _ in range(5)]
+def test_the_steady_state_allocates_nothing_of_a_frames_size(crowd, open_line):
+    line = open_line(verdict=EVERY_FRAME)
+    results = [line.step(crowd, ChannelOrder.BGR) for _ in range(5)]
     assert results[-1].classified == 4
     tracemalloc.start()
     try:
         for _ in range(3):
-            assert line.step().classified == 4
+            assert line.step(crowd, ChannelOrder.BGR).classified == 4
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    line.vision.close()
 
     small = 320 * 180 * 3  # the least that a copy of the picture would take
     assert peak < small
 
 
 @pytest.mark.parametrize("faces", [0, 4])
-def test_each_frame_is_shrunk_once_for_gate_and_detector(faces, monkeypatch):
+def test_each_frame_is_shrunk_once_for_gate_and_detector(faces, open_line, monkeypatch):
     picture = crowd_of(*SIZE, faces)
-    line = Line(picture, detector={"input": 320}, motion={"refresh": 1e-6})
+    line = open_line(verdict=EVERY_FRAME, detector={"input": 320}, motion={"refresh": 1e-6})
     sizes, watched = [], []
 
     def counted(pixels, target, *rest, **how):
@@ -84,8 +55,7 @@ def test_each_frame_is_shrunk_once_for_gate_and_detector(faces, monkeypatch):
             watched.append((frame.width, frame.height)) or moved(gate, frame, now)
         ),
     )
-    assert [line.step().looked for _ in range(3)] == [True] * 3
-    line.vision.close()
+    assert [line.step(picture).looked for _ in range(3)] == [True] * 3
 
     assert sizes == [picture.shape] * 3
     assert watched == [(320, 180)] * (1 if faces else 3)  # who is watched needs no gate

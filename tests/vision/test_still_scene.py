@@ -5,52 +5,33 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from maskedge.camera.frame import ChannelOrder, Frame
-from maskedge.config import Config
-from maskedge.pipeline import Pipeline
 from maskedge.scene import Visit, Wearing, draw, hall
-from maskedge.vision.system import Vision
 
-FPS = 10
 VISIT = Visit(Wearing.BARE, face=110)
 ENTERING, STANDING = 0.25, 0.5
 """Progress of the visit: the first part of the body in view, and in the middle of the picture."""
 
 
 class Watch:
-    """The daemon's vision and pipeline over drawn pictures with a sensor's noise."""
+    """Drawn pictures with a sensor's noise, before the daemon's vision and pipeline."""
 
-    def __init__(self, size):
-        self.config = Config.model_validate({"inference": {"accelerator": "cpu", "threads": 1}})
-        self.vision = Vision.open(self.config)
-        self.pipeline = Pipeline(
-            self.vision.detector,
-            self.vision.classifier,
-            self.vision.assess,
-            self.vision.gate,
-            self.config,
-        )
+    def __init__(self, size, line):
+        self.line = line
         self.empty = hall(*size)
         rng = np.random.default_rng(0)
         self.noise = [rng.normal(0, 3, self.empty.shape).astype(np.int16) for _ in range(3)]
-        self.number = 0
 
     def show(self, picture):
-        self.number += 1
-        noisy = picture + self.noise[self.number % len(self.noise)]
-        pixels = np.clip(noisy, 0, 255).astype(np.uint8)
-        now = self.number / FPS
-        return self.pipeline.process(Frame(pixels, ChannelOrder.RGB, now, self.number), now)
+        noisy = picture + self.noise[self.line.number % len(self.noise)]
+        return self.line.step(np.clip(noisy, 0, 255).astype(np.uint8))
 
     def stay(self, picture, seconds):
-        return [self.show(picture) for _ in range(round(seconds * FPS))]
+        return [self.show(picture) for _ in range(round(seconds * self.line.fps))]
 
 
 @pytest.fixture(params=[(640, 480), (1280, 720)], ids=["gate on the input", "gate on the frame"])
-def watch(request):
-    watched = Watch(request.param)
-    yield watched
-    watched.vision.close()
+def watch(request, open_line):
+    return Watch(request.param, open_line())
 
 
 def looks(results):
@@ -60,7 +41,7 @@ def looks(results):
 def test_an_empty_hall_is_looked_at_once_in_refresh_seconds(watch):
     watch.stay(watch.empty, 3)
     results = watch.stay(watch.empty, 10)
-    assert looks(results) == pytest.approx(10 / watch.config.motion.refresh, abs=1)
+    assert looks(results) == pytest.approx(10 / watch.line.config.motion.refresh, abs=1)
     assert not any(result.faces for result in results)
 
 
@@ -82,8 +63,8 @@ def test_who_walks_in_is_looked_at_from_the_first_part_in_view(watch):
 def test_who_stood_still_before_the_start_and_was_missed_at_first_is_found(watch, monkeypatch):
     somebody = draw(watch.empty, VISIT, STANDING)
     with monkeypatch.context() as patch:
-        patch.setattr(watch.vision.detector, "detect", lambda _frame: [])
-        assert looks(watch.stay(somebody, 6)) < 0.6 * 6 * FPS  # a still scene by now
+        patch.setattr(watch.line.vision.detector, "detect", lambda _frame: [])
+        assert looks(watch.stay(somebody, 6)) < 0.6 * 6 * watch.line.fps  # a still scene by now
     found = next(number for number, result in enumerate(watch.stay(somebody, 5), 1) if result.faces)
-    assert found / FPS <= watch.config.motion.refresh + 1 / FPS
-    assert looks(watch.stay(somebody, 3)) == 3 * FPS  # and is watched from then on
+    assert (found - 1) / watch.line.fps <= watch.line.config.motion.refresh
+    assert looks(watch.stay(somebody, 3)) == 3 * watch.line.fps  # and is watched from then on

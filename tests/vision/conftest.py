@@ -1,0 +1,40 @@
+"""The daemon's own vision and pipeline with the real networks, fed pictures."""
+
+import pytest
+
+from maskedge.camera.frame import ChannelOrder, Frame
+from maskedge.config import Config
+from maskedge.pipeline import Pipeline
+from maskedge.vision.system import Vision
+
+
+class Line:
+    fps = 10
+
+    def __init__(self, **sections):
+        cpu = {"inference": {"accelerator": "cpu", "threads": 1}}
+        self.config = Config.model_validate({**cpu, **sections})
+        self.vision = vision = Vision.open(self.config)
+        self.pipeline = Pipeline(
+            vision.detector, vision.classifier, vision.assess, vision.gate, self.config
+        )
+        self.number = 0
+
+    def step(self, pixels, order=ChannelOrder.RGB):
+        self.number += 1
+        now = self.number / self.fps
+        return self.pipeline.process(Frame(pixels, order, now, self.number), now)
+
+
+@pytest.fixture
+def open_line():
+    """``open_line(detector={...}).step(pixels)``"""
+    made = []
+
+    def build(**sections):
+        made.append(Line(**sections))
+        return made[-1]
+
+    yield build
+    for line in made:
+        line.vision.close()
