@@ -206,7 +206,9 @@ class Daemon:
     def _look_for_changes(self, now: float) -> None:
         """A changed configuration is taken over; a wrong one is refused, the old runs on."""
         try:
-            successor = self._takeover.look(now, self._config, self._vision.folders)
+            seen = self._guard.status
+            frame = (seen.width, seen.height) if seen.frames else None
+            successor = self._takeover.look(now, self._config, self._vision.folders, frame)
             if successor is not None:
                 self._take_over(successor)
         except MaskedgeError as error:

@@ -88,13 +88,17 @@ class Takeover:
                 errors.append(error)
         raise errors[0]
 
-    def look(self, now: float, config: Config, folders: Folders) -> Successor | None:
+    def look(
+        self, now: float, config: Config, folders: Folders, frame: tuple[int, int] | None = None
+    ) -> Successor | None:
         """What is ready to be taken over; never waits.
 
         Args:
             now: monotonic seconds.
             config: the one in force.
             folders: where the networks in use lie.
+            frame: width and height of the last frame: what it needs is open before it is taken
+                over. None: there was none.
 
         Raises:
             MaskedgeError: a change was looked at and is refused.
@@ -109,15 +113,14 @@ class Takeover:
                 raise answer
             return answer
         changed = [watch.changed(now) for watch in self._watches]
-        if self._load is not None and (any(changed) or self._asked.is_set()):
+        load = self._load
+        if load is not None and (any(changed) or self._asked.is_set()):
             self._asked.clear()
-            self._begin(self._load, config, folders)
+            self._begin(lambda: _successor(load(), config, self._store, folders, frame))
         return None
 
-    def _begin(self, load: Callable[[], LoadedConfig], config: Config, folders: Folders) -> None:
-        work = threading.Thread(
-            target=self._prepare, args=(load, config, folders), name="takeover", daemon=True
-        )
+    def _begin(self, prepare: Callable[[], Successor]) -> None:
+        work = threading.Thread(target=self._prepare, args=(prepare,), name="takeover", daemon=True)
         try:
             work.start()
         except RuntimeError as error:  # TasksMax= is reached
@@ -130,9 +133,9 @@ class Takeover:
         self._closed = True
         self._drain()
 
-    def _prepare(self, load: Callable[[], LoadedConfig], old: Config, folders: Folders) -> None:
+    def _prepare(self, prepare: Callable[[], Successor]) -> None:
         try:
-            self._answers.put(_successor(load(), old, self._store, folders))
+            self._answers.put(prepare())
         except Exception as error:  # noqa: BLE001 - raised again where the daemon looks
             self._answers.put(error)
         if self._closed:
@@ -147,7 +150,13 @@ class Takeover:
             answer.discard()
 
 
-def _successor(loaded: LoadedConfig, old: Config, store: Store, in_use: Folders) -> Successor:
+def _successor(
+    loaded: LoadedConfig,
+    old: Config,
+    store: Store,
+    in_use: Folders,
+    frame: tuple[int, int] | None,
+) -> Successor:
     """Everything that may refuse the new configuration, but for the status page.
 
     Networks that were installed and don't open refuse only themselves: then those in use serve on.
@@ -156,14 +165,15 @@ def _successor(loaded: LoadedConfig, old: Config, store: Store, in_use: Folders)
     credentials.password(new.mqtt)
     credentials.tls_context(new.mqtt.tls)
     same = _networks(new) == _networks(old)
+    seen = frame if new.camera == old.camera else None
     try:
         wanted = store.folders()
         if wanted != in_use:
-            return Successor(loaded, Vision.open(new, wanted), None)
+            return Successor(loaded, Vision.open(new, wanted, seen), None)
         refused = None
     except MaskedgeError as error:
         refused = str(error)
-    return Successor(loaded, None if same else Vision.open(new, in_use), refused)
+    return Successor(loaded, None if same else Vision.open(new, in_use, seen), refused)
 
 
 def _networks(config: Config) -> tuple[object, ...]:

@@ -8,13 +8,14 @@ import pytest
 from mosquitto import wait_for
 
 from maskedge import takeover
-from maskedge.config import Config
+from maskedge.config import CameraConfig, Config
 from maskedge.configfile import LoadedConfig
 from maskedge.errors import ConfigError, ModelError, ResourceError
 from maskedge.modelfile import models_dir
 from maskedge.models.store import Choice, Folders, Store
 from maskedge.reload import SETTLE
 from maskedge.takeover import Takeover
+from maskedge.vision.inputs import Size
 
 OLD = Config()
 IN_USE = Folders(models_dir(), models_dir())
@@ -30,13 +31,13 @@ class Networks:
     closed = False
 
     @classmethod
-    def open(cls, _config, folders):
+    def open(cls, _config, folders, frame=None):
         assert cls.may_open.wait(30)
         if any(folder.name in cls.unfit for folder in folders):
             raise ModelError("unfit; install it again")
         cls.opened += 1
         one = cls()
-        one.folders = folders
+        one.folders, one.frame = folders, frame
         return one
 
     def close(self):
@@ -74,7 +75,7 @@ def networks(monkeypatch):
     return Networks
 
 
-def asked(new, path=None):
+def asked(new, path=None, frame=None):
     """A takeover that was asked and whose ``load`` gives ``new``, or raises it."""
 
     def load():
@@ -84,7 +85,7 @@ def asked(new, path=None):
 
     one = Takeover(LoadedConfig(OLD, path), load)
     one.ask()
-    assert one.look(0.0, OLD, IN_USE) is None
+    assert one.look(0.0, OLD, IN_USE, frame) is None
     return one
 
 
@@ -119,6 +120,18 @@ def test_a_change_while_one_is_prepared_is_prepared_after_it(networks, tmp_path)
     assert one.look(1.0, OTHER_NETWORKS, IN_USE) is None
     assert wait_for(lambda: one.look(1.0 + SETTLE, OTHER_NETWORKS, IN_USE)).vision is None
     assert networks.opened == 1
+
+
+def test_what_the_last_frame_needs_is_open_before_the_swap():
+    vision = successor_of(asked(OTHER_NETWORKS, frame=(1280, 720))).vision
+    assert vision.detector.sizes == (Size(480, 288),)
+    vision.close()
+
+
+def test_frames_of_another_camera_say_nothing_of_the_next(networks):
+    networks.may_open.set()
+    other = OTHER_NETWORKS.model_copy(update={"camera": CameraConfig(width=1920, height=1080)})
+    assert successor_of(asked(other, frame=(1280, 720))).vision.frame is None
 
 
 @pytest.mark.parametrize("error", [ConfigError("line 3"), ModelError("damaged"), OSError("bug")])

@@ -72,11 +72,17 @@ class View(NamedTuple):
     min_face: int = 48
 
     @classmethod
-    def of(cls, config: Config) -> View:
-        """As a configuration says."""
+    def of(cls, config: Config, frame: tuple[int, int] | None = None) -> View:
+        """As a configuration says.
+
+        Args:
+            config: what is asked for.
+            frame: width and height of the frames that come, if any has: many a camera gives others
+                than it was asked for.
+        """
         size = config.camera.width, config.camera.height
         width, height = size[::-1] if config.camera.rotate in {90, 270} else size
-        return cls(width, height, config.verdict.min_face)
+        return cls(*(frame or (width, height)), config.verdict.min_face)
 
 
 def side_for(frame: tuple[int, int], min_face: float, sides: Iterable[int]) -> int:

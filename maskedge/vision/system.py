@@ -47,12 +47,18 @@ class Vision:
         self._scene_quality = SceneQuality()
 
     @classmethod
-    def open(cls, config: Config, folders: Folders | None = None) -> Vision:
+    def open(
+        cls,
+        config: Config,
+        folders: Folders | None = None,
+        frame: tuple[int, int] | None = None,
+    ) -> Vision:
         """Load the networks.
 
         Args:
             config: what is asked for.
             folders: where networks lie that it doesn't name; None: those in force.
+            frame: width and height of the frames that come; None: as configured.
 
         Raises:
             ModelError: a file is missing, damaged or of the wrong shape.
@@ -63,7 +69,7 @@ class Vision:
         # spins for most of the time.
         builtin = config.detector.kind == "builtin"
         cv2.setNumThreads(1 if builtin else config.inference.threads)
-        view = View.of(config)
+        view = View.of(config, frame)
         detector = open_detector(config.detector, config.inference, folders.detector, view)
         try:
             classifier = open_classifier(config.classifier, config.inference, folders.classifier)

@@ -10,12 +10,13 @@ import sys
 import time
 
 import pytest
-from live_camera import visits
+from live_camera import jpeg, visits
 from mosquitto import PATIENCE, wait_for
 
 from maskedge.inference.fake_tpu import FakeTpu
 from maskedge.modelfile import models_dir
 from maskedge.models.store import Store
+from maskedge.scene import hall
 
 
 def codes(health):
@@ -134,6 +135,27 @@ def test_networks_are_swapped_while_somebody_is_in_view(unit, camera, collect, h
     assert len({event["model"]["detector"] for event in events}) == 1
     assert "a frame was lost" not in unit.process.log
     assert "refused" not in unit.process.log
+
+
+def test_the_frame_after_a_swap_waits_for_no_network(daemon, broker, camera, health, update):
+    """The camera gives larger frames than it was asked for, so they need another input."""
+    broker.start()
+    camera.frames = [jpeg(hall(1280, 720))]
+    unit = Unit(daemon(camera.url, motion={"enabled": False})).start()
+
+    def looked():
+        return health().get("counters", {}).get("frames_looked", 0)
+
+    wait_for(looked, "the first frame")
+    path = update(1)
+    code, said = unit.models("install", path)
+    assert code == 0, said
+    unit.swapped(fingerprint(path))
+    before = looked()
+    wait_for(lambda: looked() > before + 1, "frames after the swap")
+    until, _, since = unit.process.log.partition("networks in force: ")
+    assert until.count("face detector: input 480x288") == 2
+    assert "face detector: input" not in since
 
 
 def test_detectors_are_swapped_as_one(unit, camera, collect, update, tmp_path):

@@ -75,6 +75,7 @@ def test_what_a_camera_will_show(rotate, expected):
     config = Config.model_validate({"camera": camera, "verdict": {"min_face": 60}})
 
     assert View.of(config) == (*expected, 60)
+    assert View.of(config, (1920, 1080)) == (1920, 1080, 60)
 
 
 def test_a_size_reads_as_the_files_are_named():
