@@ -9,9 +9,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from ai_edge_litert import schema_py_generated as schema  # type: ignore[import-untyped]
 
 from convert.detector.network import STRIDES
 from maskedge.errors import ModelError
+from maskedge.inference.flatbuffer import kind
 
 IDENTIFIER = b"TFL3"
 OPERATORS = frozenset(
@@ -34,9 +36,9 @@ def reshape(content: bytes, height: int, width: int) -> bytes:
     """
     if height % STRIDES[-1] or width % STRIDES[-1]:
         raise ModelError(f"a face detector's input can't be {width}x{height}: multiples of 32 only")
-    model = _unpack(content)
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
     (graph,) = model.subgraphs
-    unknown = _operators(model) - OPERATORS
+    unknown = {kind(model, operator) for operator in graph.operators} - OPERATORS
     if unknown:
         raise ModelError(f"can't change the input size of a network with {', '.join(unknown)}")
     old = graph.tensors[graph.inputs[0]].shape[1:3]
@@ -47,17 +49,11 @@ def reshape(content: bytes, height: int, width: int) -> bytes:
                 [1, height // stride, width // stride, tensor.shape[3]], np.int32
             )
     for operator in graph.operators:
-        if _name(model, operator) == "RESIZE_NEAREST_NEIGHBOR":
+        if kind(model, operator) == "RESIZE_NEAREST_NEIGHBOR":
             size = graph.tensors[operator.inputs[1]]
             rows_columns = np.asarray(graph.tensors[operator.outputs[0]].shape[1:3], np.int32)
             model.buffers[size.buffer].data = np.frombuffer(rows_columns.tobytes(), np.uint8)
     return _pack(model)
-
-
-def _unpack(content: bytes) -> Any:
-    from tensorflow.lite.python import schema_py_generated as schema  # noqa: PLC0415
-
-    return schema.ModelT.InitFromObj(schema.Model.GetRootAsModel(bytearray(content), 0))
 
 
 def _pack(model: Any) -> bytes:
@@ -66,16 +62,3 @@ def _pack(model: Any) -> bytes:
     builder = flatbuffers.Builder(1 << 20)
     builder.Finish(model.Pack(builder), IDENTIFIER)
     return bytes(builder.Output())
-
-
-def _name(model: Any, operator: Any) -> str:
-    from tensorflow.lite.python import schema_py_generated as schema  # noqa: PLC0415
-
-    names = {v: k for k, v in vars(schema.BuiltinOperator).items() if not k.startswith("_")}
-    code = model.operatorCodes[operator.opcodeIndex]
-    name: str = names[max(code.builtinCode, code.deprecatedBuiltinCode)]
-    return name
-
-
-def _operators(model: Any) -> set[str]:
-    return {_name(model, operator) for operator in model.subgraphs[0].operators}

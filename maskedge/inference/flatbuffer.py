@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 OP_NAMES = {v: k for k, v in vars(schema.BuiltinOperator).items() if not k.startswith("_")}
+CUSTOM = OP_NAMES[schema.BuiltinOperator.CUSTOM]
 NO_ACTIVATION = int(schema.ActivationFunctionType.NONE)
 TYPE_NAMES = {v: k.lower() for k, v in vars(schema.TensorType).items() if not k.startswith("_")}
 
@@ -158,15 +159,14 @@ def load(path: Path) -> Graph:
     operations = []
     for number, raw in enumerate(listed(graph.operators)):
         code = model.operatorCodes[raw.opcodeIndex]
-        builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
-        custom = builtin == schema.BuiltinOperator.CUSTOM
-        name = text(code.customCode) if custom else OP_NAMES.get(builtin, f"operation {builtin}")
+        name = kind(model, raw)
+        custom = name == CUSTOM
         inputs = (tensors[i] if i >= 0 else None for i in listed(raw.inputs))
         outputs = (tensors[i] for i in listed(raw.outputs))
         operations.append(
             Operation(
                 number,
-                name,
+                text(code.customCode) if custom else name,
                 custom,
                 code.version,
                 tuple(inputs),
@@ -181,6 +181,18 @@ def load(path: Path) -> Graph:
         outputs=tuple(tensors[i] for i in listed(graph.outputs)),
         constants=sum(map(len, buffers)),
     )
+
+
+def kind(model: Any, operator: Any) -> str:
+    """``CONV_2D`` ...; ``CUSTOM`` for all that aren't TensorFlow Lite's.
+
+    Args:
+        model: the schema's ``ModelT``.
+        operator: one of its ``OperatorT``.
+    """
+    code = model.operatorCodes[operator.opcodeIndex]
+    builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
+    return str(OP_NAMES.get(builtin, f"operation {builtin}"))
 
 
 def listed(value: Any) -> Any:
