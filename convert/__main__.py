@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from importlib import import_module
@@ -9,7 +10,7 @@ from importlib import import_module
 import click
 
 from convert.backend import check_backend
-from maskedge.errors import EX_USAGE, MaskedgeError
+from maskedge.errors import EX_UNAVAILABLE, EX_USAGE, MaskedgeError
 
 COMMANDS = {
     "dataset": ("convert.dataset", "Import, check, split and show a set of pictures."),
@@ -89,8 +90,26 @@ def run() -> None:
         error.show()
         sys.exit(EX_USAGE)
     except (click.Abort, KeyboardInterrupt):
+        goes_on = {"train", "retrain"} & set(sys.argv[1:2])
+        also = "; with --resume the same command goes on after the last finished epoch, if any"
+        click.echo(f"stopped{also if goes_on else ''}", err=True)
         sys.exit(130)
+    except OSError as error:
+        if error.filename is None and error.errno is None:
+            raise
+        click.echo(f"error: {_refused(error)}", err=True)
+        sys.exit(EX_UNAVAILABLE)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _refused(error: OSError) -> str:
+    """What the system refused, where, and what to do about it."""
+    place = f"{error.filename}: " if error.filename is not None else ""
+    cure = {
+        errno.ENOSPC: "make room or give another folder",
+        errno.EDQUOT: "make room or give another folder",
+    }.get(error.errno or 0, "give a place that you may read and write")
+    return f"{place}{error.strerror or error}: {cure}"
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections import Counter
@@ -22,6 +23,7 @@ import numpy as np
 
 from convert.classifier.data import join_groups, near_groups, stable_share
 from convert.importers import READERS, fetch_kaggle, recognise, standard_label
+from convert.output import writable
 from maskedge.errors import InputError, UsageError
 from maskedge.vision.base import LABELS
 from maskedge.vision.likeness import picture_hash
@@ -38,6 +40,8 @@ MIN_INSIDE = 0.5
 """Share of a box that must lie in its picture; the rest of it is cut off."""
 SIZE_BOUNDS = (20, 32, 64)
 SHEET_COLUMNS, SHEET_TILE = 12, 80
+DERIVED = re.compile(r"^(.+)_(?:jpe?g|png|bmp|webp)\.rf\.[0-9a-f]+\.")
+"""How Roboflow names the copies that it derives of one picture: turned, mirrored, brightened."""
 
 
 @dataclass(slots=True)
@@ -47,6 +51,7 @@ class Checked:
     pictures: list[Picture] = field(default_factory=list)
     groups: list[str] = field(default_factory=list)
     problems: dict[str, list[str]] = field(default_factory=dict)
+    unknown: Counter[str] = field(default_factory=Counter)
 
     def note(self, problem: str, where: str) -> None:
         """Remember one finding."""
@@ -64,12 +69,16 @@ def check(
     Args:
         pictures: from a reader.
         labels: the user's own names for ours.
-        group_by: pictures whose name has the same first group belong together (frames of one
-            video, copies derived from one original), as do those that the set itself groups.
+        group_by: pictures whose name, or else folder, has the same first group belong together
+            (frames of one video), as do those that the set itself groups, and Roboflow's copies of
+            one original.
         progress: wraps the list in a progress bar.
+
+    Raises:
+        UsageError: no picture matches ``group_by``.
     """
     result = Checked()
-    seen: dict[str, str] = {}
+    seen: dict[str, Picture] = {}
     hashes: list[int] = []
     for picture in progress(pictures):
         pixels = cv2.imread(str(picture.path), cv2.IMREAD_COLOR)
@@ -79,12 +88,18 @@ def check(
             continue
         digest = hashlib.sha256(np.asarray(pixels).tobytes()).hexdigest()
         if digest in seen:
-            result.note("exact duplicates, left out", f"{picture.path.name} = {seen[digest]}")
+            first = seen[digest]
+            alike = Counter(f.label for f in picture.faces) == Counter(f.label for f in first.faces)
+            said = "exact duplicates" if alike else "exact duplicates that are labelled otherwise"
+            result.note(f"{said}, left out", f"{picture.path} = {first.path}")
             continue
-        seen[digest] = picture.path.name
+        seen[digest] = picture
         height, width = pixels.shape[:2]
         sized = replace(picture, width=width, height=height)
         faces = tuple(f for face in picture.faces if (f := _mended(face, sized, labels, result)))
+        if not faces and any(standard_label(f.label, labels) is None for f in picture.faces):
+            result.note("pictures of unknown labels alone, left out", picture.path.name)
+            continue  # to a detector, a picture without faces says that there are none
         result.pictures.append(replace(sized, faces=faces))
         hashes.append(picture_hash(np.asarray(pixels, np.uint8)))
     result.groups = _groups(result.pictures, hashes, group_by)
@@ -100,6 +115,7 @@ def _mended(
     label = standard_label(face.label, labels)
     if label is None:
         result.note(f"unknown label {face.label!r}, left out", picture.path.name)
+        result.unknown[face.label] += 1
         return None
     inside = face.box.clipped(picture.width, picture.height)
     if not face.box.area > 0 or inside.area < MIN_INSIDE * face.box.area:
@@ -113,14 +129,42 @@ def _mended(
 def _groups(
     pictures: Sequence[Picture], hashes: Sequence[int], group_by: re.Pattern[str] | None
 ) -> list[str]:
+    paths = [picture.path for picture in pictures]
     near = near_groups(np.array(hashes, np.uint64)) if hashes else np.zeros(0, np.int64)
     near = join_groups(near, [picture.group for picture in pictures])
+    near = join_groups(near, _named(DERIVED, paths))
     if group_by:
-        found = [group_by.search(picture.path.name) for picture in pictures]
-        names = [(m.group(1) if m.re.groups else m.group()) if m else "" for m in found]
+        names = _named(group_by, paths)
+        if pictures and not any(names):
+            raise UsageError(
+                f"--group-by {group_by.pattern}: matches neither name nor folder of any picture, "
+                f"e.g. {paths[0]}"
+            )
         near = join_groups(near, names)
-    named = (pictures[int(group)] for group in near)
-    return [picture.group or picture.path.name for picture in named]
+    times = Counter(path.name for path in paths)
+    below = _below(paths)
+    return [
+        pictures[i].group or (paths[i].name if times[paths[i].name] == 1 else below[i])
+        for i in near.tolist()
+    ]
+
+
+def _named(pattern: re.Pattern[str], paths: Sequence[Path]) -> list[str]:
+    """What the first group of a pattern, or all of it, finds in each name, or else in its folders.
+
+    Folders are those below the one that all pictures are in.
+    """
+    found = [
+        pattern.search(path.name) or pattern.search(below)
+        for path, below in zip(paths, _below(paths), strict=True)
+    ]
+    return [(m.group(1) if pattern.groups else m.group()) if m else "" for m in found]
+
+
+def _below(paths: Sequence[Path]) -> list[str]:
+    """Paths from the folder on that all of them are in."""
+    above = Path(os.path.commonpath([path.parent for path in paths])) if paths else Path()
+    return [path.relative_to(above).as_posix() for path in paths]
 
 
 def split(groups: Sequence[str], val: float, test: float, seed: int) -> list[str]:
@@ -138,6 +182,7 @@ def split(groups: Sequence[str], val: float, test: float, seed: int) -> list[str
 def write_set(checked: Checked, parts: Sequence[str], out: Path) -> None:
     """Copy pictures and write one COCO file per part that has any."""
     everything = list(zip(checked.pictures, checked.groups, parts, strict=True))
+    files: dict[str, str] = {}
     for part in PARTS:
         chosen = [(picture, group) for picture, group, name in everything if name == part]
         if not chosen:
@@ -160,7 +205,9 @@ def write_set(checked: Checked, parts: Sequence[str], out: Path) -> None:
             )
         categories = [{"id": i, "name": name} for i, name in enumerate(CATEGORIES, 1)]
         content = {"images": images, "annotations": annotations, "categories": categories}
-        (out / f"{part}.json").write_text(json.dumps(content), encoding="utf-8")
+        files[f"{part}.json"] = json.dumps(content)
+    for name, text in files.items():  # at the end: a set that was stopped half-way is none
+        (out / name).write_text(text, encoding="utf-8")
 
 
 def _coco_face(face: Annotation, image: int, number: int) -> dict[str, Any]:
@@ -177,7 +224,7 @@ def _coco_face(face: Annotation, image: int, number: int) -> dict[str, Any]:
 
 
 def summarise(checked: Checked, parts: Sequence[str]) -> dict[str, Any]:
-    """Counts by part, label and face size, and what was found wrong."""
+    """Counts by part, label and face size, labels that a part lacks, and what was found wrong."""
     faces = {part: Counter[str]() for part in PARTS}
     sizes = Counter[str]()
     for picture, part in zip(checked.pictures, parts, strict=True):
@@ -189,6 +236,12 @@ def summarise(checked: Checked, parts: Sequence[str]) -> dict[str, Any]:
         "pictures": dict(Counter(parts)),
         "groups": len(set(checked.groups)),
         "faces": {part: dict(count) for part, count in faces.items() if count},
+        "absent": {
+            part: absent
+            for part in PARTS
+            if part in parts and (absent := [n for n in LABELS if not faces[part][n]])
+        },
+        "pictures_without_faces": sum(not picture.faces for picture in checked.pictures),
         "face_sizes": dict(sizes),
         "problems": {k: {"count": len(v), "first": v[:5]} for k, v in checked.problems.items()},
     }
@@ -221,12 +274,28 @@ def contact_sheet(checked: Checked, path: Path, seed: int, rows: int = 4) -> Non
         cv2.imwrite(str(path), np.vstack(tiles))
 
 
+def advice(summary: dict[str, Any], checked: Checked) -> list[str]:
+    """Sentences about what a user should mend before training."""
+    said = [
+        f"{part} has no {' and no '.join(labels)}: "
+        + ("it can't be learnt" if part == "train" else "nothing would tell how well it is judged")
+        + "; add such pictures, or change the shares or --seed"
+        for part, labels in summary["absent"].items()
+    ]
+    said += [
+        f"{count} faces are labelled {label!r}: say what it means, e.g. --label '{label}=with_mask'"
+        for label, count in checked.unknown.items()
+    ]
+    return said
+
+
 def _own_labels(pairs: Sequence[str]) -> dict[str, str]:
-    labels = dict(pair.partition("=")[::2] for pair in pairs)
+    labels = dict(pair.rpartition("=")[::2] for pair in pairs)
     for old, new in labels.items():
-        if new not in CATEGORIES:
+        if not old or new not in CATEGORIES:
             raise UsageError(
-                f"--label {old}={new}: the new name must be one of {', '.join(CATEGORIES)}"
+                f"--label {old}{'=' if old else ''}{new}: give OLD=NEW, where NEW is one of "
+                f"{', '.join(CATEGORIES)}"
             )
     return labels
 
@@ -274,7 +343,8 @@ def _own_labels(pairs: Sequence[str]) -> dict[str, str]:
     help="Share for the test.",
 )
 @click.option(
-    "--group-by", help="Regular expression on file names; the same first group stays together."
+    "--group-by",
+    help="Regular expression on file names, or else folders; the same first group stays together.",
 )
 @click.option(
     "--split",
@@ -311,7 +381,7 @@ def command(
     """  # noqa: D301 - click reads the \b
     from tqdm import tqdm
 
-    if (out / "train.json").exists():
+    if any((out / f"{part}.json").exists() for part in PARTS):
         raise UsageError(f"{out}: holds a set; give another --out")
     if val + test >= 1:
         raise UsageError("--val and --test leave nothing to train on")
@@ -320,6 +390,7 @@ def command(
         pattern = re.compile(group_by) if group_by else None
     except re.error as error:
         raise UsageError(f"--group-by {group_by}: {error}") from error
+    writable(out)
     folder = fetch_kaggle(source, out / "download") if kind == "kaggle" else Path(source)
     if not folder.exists():
         raise InputError(f"{folder}: no such file or folder")
@@ -339,3 +410,5 @@ def command(
     (out / "summary.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
     contact_sheet(checked, out / "contact_sheet.png", seed)
     click.echo(json.dumps(summary, indent=2))
+    for sentence in advice(summary, checked):
+        click.echo(f"note: {sentence}", err=True)

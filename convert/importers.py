@@ -5,20 +5,24 @@ All give the same :class:`convert.coco.Picture`, so that nothing behind them kno
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import subprocess
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
+import click
 import cv2
 import yaml
+from tqdm import tqdm
 
 from convert.coco import Annotation, Picture, read_coco
 from maskedge.errors import InputError, MaskedgeError, UsageError
 from maskedge.geometry import Box
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
 PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
@@ -49,8 +53,14 @@ def size_of(path: Path) -> tuple[int, int] | None:
 
 
 def read_coco_set(folder: Path, images: Path | None) -> list[Picture]:
-    """A COCO JSON file, or all of a folder; pictures beside it unless ``images`` says where."""
-    files = [folder] if folder.is_file() else sorted(folder.rglob("*.json"))
+    """A COCO JSON file, or all of a folder; pictures beside it unless ``images`` says where.
+
+    Raises:
+        InputError: a file isn't COCO, or a folder holds none that is.
+    """
+    files = [folder] if folder.is_file() else list(_coco_files(folder))
+    if not files:
+        raise InputError(f"{folder}: no .json in it has images, annotations and categories")
     pictures: list[Picture] = []
     for file in files:
         beside = file.parent / file.stem
@@ -65,7 +75,7 @@ def read_voc(folder: Path, images: Path | None) -> list[Picture]:
         InputError: a file is no VOC annotation.
     """
     pictures = []
-    where = _picture_index(images or folder)
+    where = Pictures(images or folder)
     for file in sorted(folder.rglob("*.xml")):
         try:
             root = ET.parse(file).getroot()  # noqa: S314 - entities are off since expat 2.4.1
@@ -75,7 +85,7 @@ def read_voc(folder: Path, images: Path | None) -> list[Picture]:
         except (ET.ParseError, TypeError, ValueError) as error:
             raise InputError(f"{file}: no Pascal VOC annotation: {error}") from error
         stem = name.rpartition(".")[0] or name
-        path = where.get(stem, where.get(file.stem, (images or folder) / name))
+        path = where.of(file, stem) or where.of(file, file.stem) or (images or folder) / name
         pictures.append(Picture(path, size[0], size[1], folder.name, faces))
     return pictures
 
@@ -88,49 +98,71 @@ def _voc_face(thing: ET.Element) -> Annotation:
 def read_yolo(folder: Path, images: Path | None) -> list[Picture]:
     """YOLO: one text file per picture, ``class x y width height`` relative to the picture.
 
-    Names come from ``data.yaml``, ``classes.txt`` or ``obj.names``.
+    Names come from ``data.yaml``, ``classes.txt`` or ``obj.names``. A picture without a text file
+    has no faces.
 
     Raises:
         InputError: no names, or a line that isn't five numbers.
     """
     names = _yolo_names(folder)
-    where = _picture_index(images or folder)
-    pictures = []
+    where = Pictures(images or folder)
+    texts = {}
     for file in sorted(folder.rglob("*.txt")):
-        path = where.get(file.stem)
-        if path is None or (size := size_of(path)) is None:
-            continue  # classes.txt, a read-me, or a picture that the checks report
-        faces = []
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
-            if not line.strip():
-                continue
-            try:
-                kind, x, y, width, height = (float(v) for v in line.split()[:5])
-                name = names[int(kind)]
-            except (ValueError, IndexError, KeyError) as error:
-                raise InputError(f"{file}:{number}: not 'class x y width height'") from error
-            box = Box(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-            faces.append(Annotation(box.scaled(*size), name))
-        pictures.append(Picture(path, *size, folder.name, tuple(faces)))
+        path = where.of(file, file.stem)
+        if path is None and file.parent.name == "labels":
+            path = file.parent.with_name("images") / f"{file.stem}.jpg"  # the checks say: missing
+        if path is not None:  # else classes.txt, or a read-me
+            texts[path] = file
+    pictures = []
+    for path in _shown(sorted({*texts, *where})):
+        size = size_of(path)
+        faces = _yolo_faces(texts[path], names, size) if size and path in texts else ()
+        pictures.append(Picture(path, *(size or (0, 0)), folder.name, faces))
     return pictures
+
+
+def _yolo_faces(file: Path, names: dict[int, str], size: tuple[int, int]) -> tuple[Annotation, ...]:
+    faces = []
+    for number, line in enumerate(_lines(file), 1):
+        if not line.strip():
+            continue
+        try:
+            kind, x, y, width, height = (float(v) for v in line.split()[:5])
+        except ValueError as error:
+            raise InputError(f"{file}:{number}: not 'class x y width height'") from error
+        if kind not in names:
+            known = ", ".join(map(str, sorted(names)))
+            raise InputError(f"{file}:{number}: class {kind:g} has no name; there are: {known}")
+        box = Box(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+        faces.append(Annotation(box.scaled(*size), names[int(kind)]))
+    return tuple(faces)
 
 
 def _yolo_names(folder: Path) -> dict[int, str]:
     for file in (*folder.rglob("data.yaml"), *folder.rglob("data.yml")):
-        names = (yaml.safe_load(file.read_text(encoding="utf-8")) or {}).get("names", {})
-        pairs = names.items() if isinstance(names, dict) else enumerate(names)
-        return {int(number): str(name) for number, name in pairs}
+        try:
+            names = yaml.safe_load("\n".join(_lines(file)))["names"]
+            pairs = names.items() if isinstance(names, dict) else enumerate(names)
+            return {int(number): str(name) for number, name in pairs}
+        except (yaml.YAMLError, ValueError, TypeError, KeyError) as error:
+            raise InputError(f"{file}: has no list 'names' of the classes: {error}") from error
     for pattern in ("classes.txt", "obj.names", "*.names"):
         for file in folder.rglob(pattern):
-            lines = file.read_text(encoding="utf-8").split("\n")
-            return dict(enumerate(line.strip() for line in lines if line.strip()))
+            return dict(enumerate(line.strip() for line in _lines(file) if line.strip()))
     raise InputError(f"{folder}: no data.yaml, classes.txt or obj.names says what the classes are")
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{file}: can't read it as text: {error}") from error
 
 
 def read_folders(folder: Path, images: Path | None) -> list[Picture]:
     """One folder per class, one face per picture: the box is the whole picture."""
     pictures = []
-    for path in _pictures_in(images or folder):
+    for path in _shown(list(_pictures_in(images or folder))):
         size = size_of(path)
         width, height = size or (0, 0)
         face = Annotation(Box(0, 0, width, height), path.parent.name)
@@ -152,7 +184,7 @@ def recognise(folder: Path) -> str:
     Raises:
         UsageError: none of them.
     """
-    if folder.is_file() or any(folder.rglob("*.json")):
+    if folder.is_file() or any(_coco_files(folder)):
         return "coco"
     if any(folder.rglob("*.xml")):
         return "voc"
@@ -185,16 +217,61 @@ def fetch_kaggle(name: str, folder: Path) -> Path:
         )
     folder.mkdir(parents=True, exist_ok=True)
     command = [client, "datasets", "download", "-d", name, "-p", str(folder), "--unzip"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        said = (done.stderr or done.stdout).strip().splitlines() or ["no reason given"]
-        raise MaskedgeError(f"kaggle could not fetch {name}: {said[-1]}")
+    said = b""
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as running:
+        while running.stdout and (chunk := os.read(running.stdout.fileno(), 4096)):
+            click.echo(chunk, err=True, nl=False)  # its progress bar
+            said = (said + chunk)[-4096:]
+    if running.returncode:
+        lines = said.decode(errors="replace").strip().splitlines() or ["no reason given"]
+        raise MaskedgeError(f"kaggle could not fetch {name}: {lines[-1]}")
     return folder
+
+
+def _shown(paths: list[Path]) -> Iterable[Path]:
+    bar: Iterable[Path] = tqdm(paths, desc="sizes", unit="picture", dynamic_ncols=True)
+    return bar
 
 
 def _pictures_in(folder: Path) -> Iterator[Path]:
     return (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in PICTURES)
 
 
-def _picture_index(folder: Path) -> dict[str, Path]:
-    return {path.stem: path for path in _pictures_in(folder)}
+def _coco_files(folder: Path) -> Iterator[Path]:
+    """The JSON files that are COCO's by their keys; others lie beside many sets.
+
+    Raises:
+        InputError: one can't be read: it may be a part of the set.
+    """
+    for file in sorted(folder.rglob("*.json")):
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{file}: can't read it as JSON: {error}") from error
+        if isinstance(content, dict) and {"images", "annotations"} & content.keys():
+            yield file
+
+
+class Pictures:
+    """The pictures of a folder, by the name of their labels' file.
+
+    Sets that come divided often count from one in each part, so of several pictures of a name the
+    one is meant whose folder shares most with that of the labels.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._by_stem: dict[str, list[Path]] = {}
+        for path in _pictures_in(folder):
+            self._by_stem.setdefault(path.stem, []).append(path)
+
+    def __iter__(self) -> Iterator[Path]:
+        return (path for paths in self._by_stem.values() for path in paths)
+
+    def of(self, labels: Path, stem: str) -> Path | None:
+        """The picture called ``stem`` that is nearest to a file of labels; None without one."""
+        mine = labels.parent.parts
+
+        def shared(path: Path) -> int:
+            return sum(1 for part in path.parent.parts if part in mine)
+
+        return max(self._by_stem.get(stem, ()), key=shared, default=None)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +10,10 @@ import keras
 import numpy as np
 
 from convert.detector.loss import DetectorLoss
+from convert.output import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
     from convert.coco import Picture
     from convert.detector.train import Checkpoint
@@ -113,13 +112,6 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
 
         weights = network.get_weights()
         return {name: validate(weights, p) for name, p in self._validation.items() if p}
-
-
-def replace(path: Path, write: Any) -> None:
-    """Write a file so that a kill leaves the old one or the new one, never half of one."""
-    partial = path.with_name(f"partial.{path.name}")
-    write(partial)
-    os.replace(partial, path)  # noqa: PTH105 - atomic on both ends
 
 
 def _network(model: Any) -> Any:

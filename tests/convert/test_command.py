@@ -2,6 +2,8 @@ import subprocess
 import sys
 import textwrap
 
+import cv2
+import numpy as np
 import pytest
 
 
@@ -50,4 +52,17 @@ def test_a_file_that_is_no_coco_is_one_line(tmp_path):
     done = convert("evaluate", "--coco", tmp_path / "no.json", "--images", tmp_path)
     assert done.returncode == 66
     assert "no.json" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("how", ["below a file", "in proc"])
+def test_a_place_that_can_not_be_written_is_one_line(tmp_path, how):
+    picture = tmp_path / "set" / "with_mask" / "a.png"
+    picture.parent.mkdir(parents=True)
+    cv2.imwrite(str(picture), np.full((40, 40, 3), 90, np.uint8))
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "file" / "out" if how == "below a file" else "/proc/nowhere"
+    done = convert("dataset", tmp_path / "set", "--out", out)
+    assert done.returncode == 69
+    assert f"{out}: can't write there" in done.stderr
     assert "Traceback" not in done.stderr

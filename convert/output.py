@@ -1,0 +1,46 @@
+"""Where results go: seen to before the work, not after hours of it; and never half a file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import TYPE_CHECKING, Any
+
+from maskedge.errors import MaskedgeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+class OutputError(MaskedgeError):
+    """A result can't be written where the user wants it: give another place, or other rights."""
+
+
+def writable(folder: Path) -> Path:
+    """A folder, made if needed, in which a file could be made.
+
+    Raises:
+        OutputError: it can't be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: can't write there ({error.strerror}); give a folder that you may write to"
+        ) from error
+    return folder
+
+
+def replace(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write a file so that a kill leaves the old one or the new one, never half of one.
+
+    Args:
+        path: the file.
+        write: writes to the path that it is given, which has the same suffixes.
+    """
+    partial = path.with_name(f"partial.{path.name}")
+    write(partial)
+    os.replace(partial, path)  # noqa: PTH105 - atomic on both ends

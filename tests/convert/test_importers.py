@@ -1,0 +1,232 @@
+"""Sets as people really publish them: divided, with other files beside, and with mistakes in."""
+
+import json
+import shutil
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from drawn_people import write_set
+
+from convert.coco import read_coco
+from convert.dataset import command
+from convert.importers import READERS, recognise
+from maskedge.errors import InputError, UsageError
+
+
+def picture(path, seed=None):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    seed = zlib.crc32(path.as_posix().encode()) if seed is None else seed
+    noise = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), np.uint8)
+    cv2.imwrite(str(path), cv2.resize(noise, (80, 60), interpolation=cv2.INTER_CUBIC))
+    return path
+
+
+def yolo(folder, *, parts=("",), names="names: [with_mask, without_mask]\n"):
+    """A picture ``0.png`` in each part; the first part's face is masked, the second's bare."""
+    for number, part in enumerate(parts):
+        picture(folder / part / "images" / "0.png")
+        (folder / part / "labels").mkdir()
+        (folder / part / "labels" / "0.txt").write_text(f"{number} 0.5 0.5 0.5 0.5\n")
+    if names:
+        (folder / "data.yaml").write_text(names)
+    return folder
+
+
+def run(*arguments):
+    return CliRunner().invoke(command, [str(a) for a in arguments])
+
+
+def summary(out):
+    return json.loads((out / "summary.json").read_text())
+
+
+def test_pictures_of_one_name_in_several_parts_keep_their_own_labels(tmp_path):
+    folder = yolo(tmp_path / "set", parts=("train", "valid"))
+    found = {p.path.parent.parent.name: p.faces[0].label for p in READERS["yolo"](folder, None)}
+    assert found == {"train": "with_mask", "valid": "without_mask"}
+
+
+def test_voc_pictures_of_one_name_in_several_folders_keep_their_own_labels(tmp_path):
+    for part in ("a", "b"):
+        picture(tmp_path / part / "0.png")
+        (tmp_path / part / "0.xml").write_text(
+            f"<annotation><filename>0.png</filename><object><name>{part}</name><bndbox><xmin>1"
+            "</xmin><ymin>1</ymin><xmax>30</xmax><ymax>30</ymax></bndbox></object></annotation>"
+        )
+    for found in READERS["voc"](tmp_path, None):
+        assert found.faces[0].label == found.path.parent.name
+
+
+def test_yolo_pictures_that_are_broken_missing_or_without_faces_are_told(tmp_path):
+    folder = yolo(tmp_path / "set")
+    picture(folder / "images" / "1.png")
+    (folder / "images" / "2.png").write_bytes(b"cut short")
+    for name in ("2.txt", "3.txt"):
+        shutil.copy(folder / "labels" / "0.txt", folder / "labels" / name)
+    (folder / "README.txt").write_text("about this set")
+    done = run(folder, "--out", tmp_path / "out", "--val", 0, "--test", 0)
+    assert done.exit_code == 0, (done.output, done.exception)
+    told = summary(tmp_path / "out")
+    assert told["pictures"] == {"train": 2}
+    assert told["pictures_without_faces"] == 1
+    assert {k: v["first"] for k, v in told["problems"].items()} == {
+        "corrupt pictures": ["2.png"],
+        "missing pictures": ["3.jpg"],
+    }
+
+
+@pytest.mark.parametrize(
+    "names", ["names: [a, b\n", "names: 3\n", "- 3\n", "names: {a: with_mask}\n", "nc: 2\n", ""]
+)
+def test_class_names_that_can_not_be_read_name_their_file(tmp_path, names):
+    (tmp_path / "set").mkdir()
+    folder = yolo(tmp_path / "set", names="")
+    (folder / "data.yaml").write_text(names)
+    with pytest.raises(InputError, match=r"data\.yaml: has no list 'names'"):
+        READERS["yolo"](folder, None)
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b"0 0.5 0.5 0.1\n", r"0\.txt:1: not 'class x y width height'"),
+        (b"0 0.5 0.5 0.1 0.1\n7 0.5 0.5 0.1 0.1\n", r"0\.txt:2: class 7 has no name; .* 0, 1"),
+        (b"-1 0.5 0.5 0.1 0.1\n", r"0\.txt:1: class -1 has no name"),
+        (b"nan 0.5 0.5 0.1 0.1\n", r"0\.txt:1: class nan has no name"),
+        (b"\xff\xfe\x00", r"0\.txt: can't read it as text"),
+    ],
+)
+def test_a_wrong_yolo_line_is_named(tmp_path, line, said):
+    folder = yolo(tmp_path / "set")
+    (folder / "labels" / "0.txt").write_bytes(line)
+    with pytest.raises(InputError, match=said):
+        READERS["yolo"](folder, None)
+
+
+def test_json_that_is_no_coco_does_not_make_a_set_one(tmp_path):
+    folder = yolo(tmp_path / "set")
+    (folder / "dataset-metadata.json").write_text('{"id": "owner/masks"}')
+    assert recognise(folder) == "yolo"
+    (folder / "broken.json").write_text("{")  # may be a part of the set
+    with pytest.raises(InputError, match=r"broken\.json"):
+        recognise(folder)
+    (folder / "broken.json").unlink()
+    with pytest.raises(InputError, match="in it has images, annotations"):
+        READERS["coco"](folder, None)
+
+
+def test_what_dataset_wrote_can_be_divided_again(tmp_path):
+    write_set(tmp_path / "set", "people", 12)
+    run(tmp_path / "set", "--out", tmp_path / "one", "--val", 0.3, "--test", 0.3)
+    done = run(tmp_path / "one", "--out", tmp_path / "two", "--seed", 2)
+    assert done.exit_code == 0, (done.output, done.exception)
+    one, two = (summary(tmp_path / name) for name in ("one", "two"))
+    assert sum(one["pictures"].values()) == sum(two["pictures"].values()) == 12
+    assert one["pictures"] != two["pictures"]
+
+
+def test_a_label_that_a_part_lacks_is_told_with_the_cure(tmp_path):
+    for label in ("with_mask", "without_mask", "KN95"):
+        for number in range(3):
+            picture(tmp_path / "set" / label / f"{label}{number}.png")
+    arguments = (tmp_path / "set", "--val", 0, "--test", 0)
+    done = run(*arguments, "--out", tmp_path / "out")
+    assert summary(tmp_path / "out")["absent"] == {"train": ["incorrect_mask"]}
+    assert "train has no incorrect_mask: it can't be learnt" in done.stderr
+    assert "3 faces are labelled 'KN95': say what it means, e.g. --label" in done.stderr
+    # Without its face such a picture would teach a detector that there is none.
+    assert summary(tmp_path / "out")["pictures"] == {"train": 6}
+    done = run(*arguments, "--out", tmp_path / "own", "--label", "KN95=incorrect_mask")
+    assert summary(tmp_path / "own")["absent"] == {}
+    assert "note" not in done.stderr
+
+
+def test_one_picture_under_two_labels_is_told(tmp_path):
+    for label in ("with_mask", "without_mask"):
+        picture(tmp_path / "set" / label / "same.png", seed=5)
+        picture(tmp_path / "set" / label / f"{label}.png")
+    run(tmp_path / "set", "--out", tmp_path / "out", "--val", 0, "--test", 0)
+    problems = summary(tmp_path / "out")["problems"]
+    (told,) = problems["exact duplicates that are labelled otherwise, left out"]["first"]
+    assert "with_mask/same.png" in told
+    assert "without_mask/same.png" in told
+
+
+def groups(out):
+    found = {}
+    for name in ("train", "val", "test"):
+        if (out / f"{name}.json").exists():
+            for one in json.loads((out / f"{name}.json").read_text())["images"]:
+                found.setdefault(one["group"], []).append(one["file_name"])
+    return found
+
+
+def test_frames_in_a_folder_per_clip_can_be_kept_together(tmp_path):
+    for clip in ("clip1", "clip2"):
+        for number in range(4):
+            picture(tmp_path / "data7" / clip / "with_mask" / f"{number}.png")
+    arguments = (tmp_path / "data7", "--from", "folders", "--group-by", r"(\w+\d)/")
+    done = run(*arguments, "--out", tmp_path / "out")
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert sorted(len(names) for names in groups(tmp_path / "out").values()) == [4, 4]
+    done = run(*arguments[:-1], "scene_", "--out", tmp_path / "none")
+    assert isinstance(done.exception, UsageError)
+    assert "--group-by scene_: matches neither name nor folder" in str(done.exception)
+
+
+def test_copies_that_roboflow_derived_are_kept_together(tmp_path):
+    for original in ("one", "two", "three"):
+        for number in range(3):
+            name = f"{original}_jpg.rf.{number}a5e.png"
+            picture(tmp_path / "set" / "with_mask" / name)
+    run(tmp_path / "set", "--out", tmp_path / "out")
+    for names in groups(tmp_path / "out").values():
+        assert len(names) == 3
+        assert len({name[7:].partition("_jpg")[0] for name in names}) == 1
+
+
+def test_a_set_that_was_stopped_half_way_is_none_and_is_made_by_the_same_command(
+    tmp_path, monkeypatch
+):
+    write_set(tmp_path / "set", "people", 8)
+    arguments = (tmp_path / "set", "--out", tmp_path / "out", "--val", 0.4, "--test", 0)
+    monkeypatch.setattr("convert.dataset.shutil.copyfile", stop_after(5))
+    run(*arguments)
+    assert not list((tmp_path / "out").glob("*.json"))
+    monkeypatch.undo()
+    done = run(*arguments)
+    assert done.exit_code == 0, (done.output, done.exception)
+    found = [
+        p for n in ("train", "val") for p in read_coco(tmp_path / f"out/{n}.json", tmp_path / "out")
+    ]
+    assert len(found) == 8
+
+
+def stop_after(number):
+    """Copies so many files, then is interrupted."""
+    left = [number]
+
+    def copy(source, target):
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        return shutil.copy(source, target)
+
+    return copy
+
+
+def test_face_sizes_and_labels_are_counted(tmp_path):
+    file = write_set(tmp_path / "set", "people", 4, faces=1)
+    content = json.loads(file.read_text())
+    for face, side in zip(content["annotations"], (19, 20, 63, 64), strict=True):
+        face["bbox"] = [5, 5, side, side]
+    file.write_text(json.dumps(content))
+    run(tmp_path / "set", "--out", tmp_path / "out", "--val", 0, "--test", 0)
+    told = summary(tmp_path / "out")
+    assert told["face_sizes"] == {
+        "below 20 px": 1, "below 32 px": 1, "below 64 px": 1, "64 px and more": 1,
+    }  # fmt: skip
+    assert told["faces"] == {"train": {"with_mask": 2, "without_mask": 1, "incorrect_mask": 1}}
