@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,15 +13,29 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from mosquitto import Collector, Mosquitto, Relay
 
-__all__ = ["PLAIN", "Collector", "Relay", "start_broker"]
+from maskedge.errors import BrokerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["PLAIN", "Collector", "Mosquitto", "Relay", "running_broker"]
 
 PLAIN = ("max_inflight_messages 20", "max_queued_messages 1000")
 """What mosquitto does unless it is told otherwise, and the tests tell it."""
 
 
-def start_broker(folder: Path, *lines: str, quiet: bool = False) -> Mosquitto:
-    """A running broker whose files lie in ``folder``; ends the program if there can be none."""
+@contextmanager
+def running_broker(folder: Path, *lines: str, quiet: bool = False) -> Iterator[Mosquitto]:
+    """A broker whose files lie in ``folder``.
+
+    Raises:
+        BrokerError: mosquitto isn't installed, or doesn't start.
+    """
     try:
-        return Mosquitto(folder, *lines, quiet=quiet).start()
+        broker = Mosquitto(folder, *lines, quiet=quiet).start()
     except (pytest.skip.Exception, pytest.fail.Exception) as error:
-        sys.exit(str(error))
+        raise BrokerError(str(error)) from None
+    try:
+        yield broker
+    finally:
+        broker.kill()

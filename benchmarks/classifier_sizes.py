@@ -16,10 +16,10 @@ import argparse
 import json
 from dataclasses import asdict, dataclass
 from math import prod
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from commandline import Parser, amount, existing, run
 from rich.console import Console
 from rich.table import Table
 
@@ -32,6 +32,8 @@ from maskedge.modelfile import ModelFile, models_dir
 from maskedge.vision.masks import open_classifier
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from maskedge.inference.flatbuffer import Operation
 
 SECONDS = 5.0
@@ -151,12 +153,10 @@ def show(found: list[Row]) -> None:
 
 def main() -> None:
     """Read the command line, measure, print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     shipped = models_dir() / "mask_classifier.tflite"
-    parser.add_argument("networks", nargs="*", type=Path, default=[shipped], metavar="NETWORK")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="to time them")
+    parser.add_argument("networks", nargs="*", type=existing, default=[shipped], metavar="NETWORK")
+    parser.add_argument("--seconds", type=amount, default=SECONDS, help="to time them")
     parser.add_argument("--json", action="store_true", help="for programs")
     options = parser.parse_args()
     found = rows(options.networks, options.seconds)
@@ -167,4 +167,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

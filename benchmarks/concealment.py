@@ -15,13 +15,12 @@ The cost is that of one snapshot, look and all, as a multiple of one look of the
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
 from collections import Counter
-from pathlib import Path
 
 import numpy as np
+from commandline import Parser, count, existing, run
 
 from convert.coco import read_coco, read_pixels
 from maskedge.annotate import to_bgr
@@ -40,11 +39,11 @@ SIZES = (16, 32, 64, 128, 10_000)
 
 def main() -> None:
     """Measure and print JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("pictures", type=Path)
-    parser.add_argument("--coco", type=Path, required=True, help="the labels")
+    parser = Parser(description=__doc__.splitlines()[0])
+    parser.add_argument("pictures", type=existing)
+    parser.add_argument("--coco", type=existing, required=True, help="the labels")
     parser.add_argument("--threshold", type=float, default=maker.THRESHOLD)
-    parser.add_argument("--every", type=int, default=1, help="take only every so many pictures")
+    parser.add_argument("--every", type=count, default=1, help="take only every so many pictures")
     options = parser.parse_args()
     maker.THRESHOLD = options.threshold
     search = maker.Search(DetectorConfig(), InferenceConfig())
@@ -107,4 +106,4 @@ def kind(box: Box, hidden: np.ndarray, cell: float) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

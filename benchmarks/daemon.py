@@ -18,7 +18,6 @@ measured is the program and not a video decoder. Told are:
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import subprocess
@@ -32,6 +31,7 @@ from pathlib import Path
 
 import numpy as np
 import paho.mqtt.client as mqtt
+from commandline import Parser, run
 
 SIZES = ((640, 480), (1280, 720), (1920, 1080))
 FPS = 10.0
@@ -265,9 +265,9 @@ def main() -> None:
     """Measure and print."""
     if sys.argv[1:2] == ["--child"]:
         sys.exit(child(sys.argv[2:]))
-    from broker import PLAIN, start_broker  # noqa: PLC0415 - the parent alone has one
+    from broker import PLAIN, running_broker  # noqa: PLC0415 - the parent alone has one
 
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="a minute, coarse")
     parser.add_argument("--latency", action="store_true", help="only frame to subscriber")
     parser.add_argument("--json", action="store_true")
@@ -278,9 +278,8 @@ def main() -> None:
     result: dict = {"sizes": {}}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        broker = start_broker(folder, *PLAIN, quiet=True)
-        listener = Listener(broker.port)
-        try:
+        with running_broker(folder, *PLAIN, quiet=True) as broker:
+            listener = Listener(broker.port)
             for size in sizes:
                 row: dict = {"first_verdict_cpu_s": first_verdict(folder, listener, size)}
                 row["camera_core_percent"] = camera_alone(folder, size)
@@ -290,9 +289,7 @@ def main() -> None:
                     unit.stop()
                 result["sizes"][f"{size[0]}x{size[1]}"] = row
             result["latency"] = latency(folder, listener, rounds)
-        finally:
             listener.close()
-            broker.kill()
     if options.json:
         print(json.dumps(result))
         return
@@ -313,4 +310,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

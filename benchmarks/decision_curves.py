@@ -10,10 +10,11 @@ of clear view until the alert. Intervals are Wilson's, 95 %.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 from typing import TYPE_CHECKING
+
+from commandline import Parser, amount, count, run
 
 from maskedge.config import Config
 from maskedge.people.rules import Rule, agreement, attempts, confidence, evidence
@@ -86,9 +87,9 @@ def row(name: str, outcome: Outcome) -> dict[str, object]:
 
 def main() -> None:
     """Print a table, or JSON lines."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--visits", type=int, default=600)
-    parser.add_argument("--fps", type=float, default=10.0)
+    parser = Parser(description=__doc__.splitlines()[0])
+    parser.add_argument("--visits", type=count, default=600)
+    parser.add_argument("--fps", type=amount, default=10.0)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only-defaults", action="store_true")
     parser.add_argument("--json", action="store_true")
@@ -113,4 +114,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -11,14 +11,13 @@ whole detector, one thread, as ratios to input 320 in the same run.
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
-from pathlib import Path
 from statistics import median
 
 import cv2
 import numpy as np
+from commandline import Parser, count, existing, run
 
 from convert.coco import Picture, read_coco, read_pixels
 from maskedge.camera.frame import ChannelOrder, Frame
@@ -95,11 +94,11 @@ class Setting:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("pictures", type=Path)
-    parser.add_argument("--coco", type=Path, required=True)
-    parser.add_argument("--every", type=int, default=1, help="take only every so many pictures")
-    parser.add_argument("--min-face", type=int, default=VerdictConfig().min_face)
+    parser = Parser(description=__doc__.splitlines()[0])
+    parser.add_argument("pictures", type=existing)
+    parser.add_argument("--coco", type=existing, required=True)
+    parser.add_argument("--every", type=count, default=1, help="take only every so many pictures")
+    parser.add_argument("--min-face", type=count, default=VerdictConfig().min_face)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     cv2.setNumThreads(1)
@@ -128,4 +127,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

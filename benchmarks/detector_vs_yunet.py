@@ -10,14 +10,13 @@ pictures; the ratio is the median of the ratios: a busy machine slows both alike
 
 from __future__ import annotations
 
-import argparse
 import json
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from commandline import Parser, count, existing, run
 
 from convert.coco import Picture, read_coco, read_pixels
 from convert.detector.score import Found, Truth, score_detections
@@ -27,6 +26,8 @@ from maskedge.modelfile import models_dir
 from maskedge.vision.faces import open_detector
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from maskedge.vision.base import Face, FaceDetector
 
 LOW, MOST = 0.02, 200
@@ -47,12 +48,12 @@ def clocked(detector: FaceDetector, frame: Frame) -> tuple[float, list[Face]]:
 
 def main() -> None:
     """Measure and print JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("pictures", type=Path)
-    parser.add_argument("--yunet", type=Path, required=True)
-    parser.add_argument("--coco", type=Path, help="labels; without them only times are told")
+    parser = Parser(description=__doc__.splitlines()[0])
+    parser.add_argument("pictures", type=existing)
+    parser.add_argument("--yunet", type=existing, required=True)
+    parser.add_argument("--coco", type=existing, help="labels; without them only times are told")
     parser.add_argument("--input", type=int, choices=(320, 480, 640), default=320)
-    parser.add_argument("--every", type=int, default=1, help="take only every so many pictures")
+    parser.add_argument("--every", type=count, default=1, help="take only every so many pictures")
     options = parser.parse_args()
     cv2.setNumThreads(1)
     pictures = (
@@ -93,4 +94,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

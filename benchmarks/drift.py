@@ -17,7 +17,6 @@ YuNet's file gives the landmarks on which new masks are drawn; without it these 
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import tempfile
@@ -29,6 +28,7 @@ from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
+from commandline import Parser, count, existing, run
 from drift_visits import PlayedVisit, collect
 from tqdm import tqdm
 
@@ -295,14 +295,14 @@ def cost(models: tuple[Any, ...], pool: Pool, folder: Path) -> dict[str, float]:
 
 def main() -> None:
     """Measure and print JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("folder", type=Path, help="holds val.json and val/")
+    parser = Parser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=existing, help="holds val.json and val/")
     parser.add_argument("--cache", type=Path, required=True, help="folder for what was measured")
-    parser.add_argument("--yunet", type=Path, help="YuNet's ONNX file, to draw new masks")
-    parser.add_argument("--every", type=int, default=1, help="take only every so many pictures")
-    parser.add_argument("--units", type=int, default=10, help="units without drift")
-    parser.add_argument("--days", type=int, default=200, help="days of each")
-    parser.add_argument("--trials", type=int, default=20, help="units for each change")
+    parser.add_argument("--yunet", type=existing, help="YuNet's ONNX file, to draw new masks")
+    parser.add_argument("--every", type=count, default=1, help="take only every so many pictures")
+    parser.add_argument("--units", type=count, default=10, help="units without drift")
+    parser.add_argument("--days", type=count, default=200, help="days of each")
+    parser.add_argument("--trials", type=count, default=20, help="units for each change")
     options = parser.parse_args()
     cv2.setNumThreads(1)
     pictures = read_coco(options.folder / "val.json", options.folder / "val")
@@ -326,4 +326,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -29,13 +29,15 @@ from pathlib import Path
 from typing import IO, Any
 
 import paho.mqtt.client as mqtt
-from broker import start_broker
+from broker import Mosquitto, running_broker
+from commandline import Parser, amount, count, run
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from maskedge.config import MqttConfig
 from maskedge.delivery.mqtt import Publisher
 from maskedge.delivery.outbox import Outbox
+from maskedge.errors import UsageError
 from maskedge.events import EventBuilder, Models, Votes
 from maskedge.geometry import Box
 
@@ -94,7 +96,9 @@ def work(first: int, count: int, port: int, rate: float, folder: Path) -> None:
             if word == "burst":
                 for unit in units:
                     unit.alert(BURST)
-            if word in {"end", ""}:
+            if not word:
+                return  # nobody asks any more
+            if word == "end":
                 break
             busy = word == "alerts"
         elif busy:
@@ -144,9 +148,8 @@ def tell(workers: list[subprocess.Popen[str]], word: str) -> None:
         stdin.flush()
 
 
-def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+def measure(arguments: argparse.Namespace, folder: Path, broker: Mosquitto) -> dict[str, Any]:
     """The whole run."""
-    broker = start_broker(folder, "persistence true", f"persistence_location {folder}/")
     collector = Collector(broker.port)
     share = arguments.devices // arguments.processes
     begun = time.time()
@@ -169,6 +172,8 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     tell(workers, "alerts")
     time.sleep(arguments.seconds)
     quiet = collector.latencies(begun, time.time())
+    if not quiet:
+        raise UsageError(f"no event came in {arguments.seconds:g} s: more --seconds or --rate")
     report["steady"] = {
         "events_per_s": round(len(quiet) / arguments.seconds, 1),
         "p50_ms": round(1000 * quiet[len(quiet) // 2], 1),
@@ -207,29 +212,33 @@ def measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     for worker in workers:
         worker.wait()
     collector.client.disconnect()
-    broker.stop()
     return report
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--devices", type=int, default=1000)
-    parser.add_argument("--processes", type=int, default=4)
-    parser.add_argument("--rate", type=float, default=50, help="events a second, of all together")
-    parser.add_argument("--seconds", type=float, default=20)
-    parser.add_argument("--outage", type=float, default=10, help="seconds without a broker")
+    parser = Parser(description=__doc__.splitlines()[0])
+    parser.add_argument("--devices", type=count, default=1000)
+    parser.add_argument("--processes", type=count, default=4)
+    parser.add_argument("--rate", type=amount, default=50, help="events a second, of all together")
+    parser.add_argument("--seconds", type=amount, default=20)
+    parser.add_argument("--outage", type=amount, default=10, help="seconds without a broker")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--work", nargs=5, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.devices < arguments.processes:
+        parser.error(f"--devices {arguments.devices} is less than --processes")
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     if arguments.work:
-        first, count, port, rate, folder = arguments.work
-        work(int(first), int(count), int(port), float(rate), Path(folder))
+        first, units, port, rate, folder = arguments.work
+        work(int(first), int(units), int(port), float(rate), Path(folder))
         return
-    with tempfile.TemporaryDirectory() as folder:
-        report = measure(arguments, Path(folder))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        keeping = ("persistence true", f"persistence_location {folder}/")
+        with running_broker(folder, *keeping) as broker:
+            report = measure(arguments, folder, broker)
     if arguments.json:
         print(json.dumps(report))
         return
@@ -251,4 +260,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -8,13 +8,13 @@ disk. Writes to the device are read from /proc/self/io; a page that is written t
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 import time
 from pathlib import Path
 
-from broker import PLAIN, start_broker
+from broker import PLAIN, running_broker
+from commandline import Parser, count, existing, run
 
 from maskedge.config import MqttConfig
 from maskedge.delivery.mqtt import Publisher
@@ -93,22 +93,19 @@ def one_by_one(folder: Path, count: int = 200) -> dict[str, float]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--events", type=int, default=20_000)
-    parser.add_argument("--batch", type=int, default=100, help="events stored in one transaction")
-    parser.add_argument("--folder", type=Path, help="where the outbox lies; default: temporary")
+    parser = Parser(description=__doc__.splitlines()[0])
+    parser.add_argument("--events", type=count, default=20_000)
+    parser.add_argument("--batch", type=count, default=100, help="events stored in one transaction")
+    parser.add_argument("--folder", type=existing, help="where the outbox lies; default: temporary")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as name:
         folder = Path(name)
-        broker = start_broker(folder, *PLAIN, quiet=True)
-        try:
+        with running_broker(folder, *PLAIN, quiet=True) as broker:
             result = {
                 "through": through(folder, broker.port, options.events, options.batch),
                 "single": one_by_one(folder),
             }
-        finally:
-            broker.kill()
     if options.json:
         print(json.dumps(result))
         return
@@ -118,4 +115,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -19,17 +19,16 @@ so many bits; of pairs, per 100,000.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 import random
 import time
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from commandline import Parser, existing, run
 
 from maskedge.config import Config, InferenceConfig
 from maskedge.geometry import Box
@@ -42,6 +41,9 @@ from maskedge.vision.base import LABELS
 from maskedge.vision.likeness import picture_hash
 from maskedge.vision.system import Vision
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 DAYS, VISITORS, DOUBTFUL = 30, 1500, 0.08
 LIMIT, FACE = 20_000_000, 24_000
 """Bytes: of the set, and of a face with its record and a label, in whole blocks."""
@@ -52,10 +54,12 @@ DAY = 86_400.0
 
 def main() -> None:
     """Measure and print JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--coco", type=Path, help="labelled faces, to see how alike they are")
-    parser.add_argument("--pictures", type=Path, help="their folder")
+    parser = Parser(description=__doc__.splitlines()[0])
+    parser.add_argument("--coco", type=existing, help="labelled faces, to see how alike they are")
+    parser.add_argument("--pictures", type=existing, help="their folder")
     options = parser.parse_args()
+    if options.coco and not options.pictures:
+        parser.error("--coco needs --pictures")
     told: dict[str, Any] = {"month": month(), "cost": cost()}
     if options.coco:
         told["alike"] = alike(options.coco, options.pictures)
@@ -194,4 +198,4 @@ def cut(pixels: np.ndarray[Any, Any], box: Box) -> np.ndarray[Any, Any]:
 
 if __name__ == "__main__":
     assert set(GUESSES) == set(LABELS)
-    main()
+    run(main)

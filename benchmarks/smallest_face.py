@@ -8,14 +8,14 @@ drawn hall, ever smaller. One face in one light: where to expect the limit, no f
 
 from __future__ import annotations
 
-import argparse
-
 import cv2
 import numpy as np
+from commandline import Parser, run
 
 from maskedge.camera.frame import ChannelOrder, Frame
 from maskedge.config import Config
 from maskedge.scene import FACE, Wearing, hall, wear
+from maskedge.vision.inputs import SIDES
 from maskedge.vision.system import Vision
 
 PLACES = 24
@@ -24,8 +24,8 @@ WIDTH, HEIGHT = 640, 480
 
 def main() -> None:
     """Print, for each size, in how many of the pictures the face was found where it is."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--input", type=int, default=320, help="detector.input: 320 or 640")
+    parser = Parser(description=__doc__.splitlines()[0])
+    parser.add_argument("--input", type=int, choices=SIDES, default=320, help="detector.input")
     asked = parser.parse_args()
     vision = Vision.open(Config.model_validate({"detector": {"input": asked.input}}))
     random = np.random.default_rng(1)
@@ -51,4 +51,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -24,11 +24,13 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import yaml
-from broker import Collector, Relay, start_broker
+from broker import Collector, Mosquitto, Relay, running_broker
+from commandline import Parser, count, run
 
 from maskedge import configfile
 from maskedge.camera.frame import Frame
@@ -88,12 +90,12 @@ def resident() -> float:
 class Soak:
     """The daemon, what surrounds it, and the hand that breaks it."""
 
-    def __init__(self, folder: Path, frames: int, every: int) -> None:
+    def __init__(self, folder: Path, broker: Mosquitto, frames: int, every: int) -> None:
         self.camera = SoakCamera(frames)
         self.faults = 0
         self.resident: list[tuple[int, float]] = []
         self._frames, self._every = frames, every
-        self._broker = start_broker(folder)
+        self._broker = broker
         self._wire = Relay(self._broker.port)
         self._tpu = FakeTpu(folder / "tpu.json")
         self._path = folder / "config.yaml"
@@ -130,9 +132,9 @@ class Soak:
         outbox = Outbox(self._outbox)
         pending, dropped = outbox.status().pending, outbox.status().dropped
         outbox.close()
-        made = counters["violations_started"] + counters["violations_ended"]
+        made = sum(counters.get(f"violations_{kind}", 0) for kind in ("started", "ended"))
         self._wait(lambda: len(self._ids()) + pending >= made, 20.0)
-        self._end()
+        self.close()
         ids = self._ids()
         warm = [mb for at, mb in self.resident if at >= WARM_UP * self._frames]
         return {
@@ -159,7 +161,9 @@ class Soak:
         return set(self._received.read_text().split()) if self._received.exists() else set()
 
     def _measure(self) -> None:
-        while not self._over.wait(1.0):
+        going = True
+        while going:
+            going = not self._over.wait(1.0)
             self.resident.append((self.camera.given, resident()))
 
     def _break(self) -> None:
@@ -216,11 +220,11 @@ class Soak:
             time.sleep(0.02)
         return True
 
-    def _end(self) -> None:
+    def close(self) -> None:
+        """End the subscriber; what it has received is written."""
         self._collector.terminate()
         self._collector.wait()
         self._wire.close()
-        self._broker.kill()
 
 
 def collect(port: int, folder: Path) -> None:
@@ -243,17 +247,21 @@ def collect(port: int, folder: Path) -> None:
 
 def main() -> None:
     """Run and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--frames", type=int, default=100_000)
-    parser.add_argument("--every", type=int, default=1500, help="frames from fault to fault")
+    parser = Parser(description=__doc__.splitlines()[0])
+    parser.add_argument("--frames", type=count, default=100_000)
+    parser.add_argument("--every", type=count, default=1500, help="frames from fault to fault")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--collect", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.collect:
         collect(int(options.collect[0]), Path(options.collect[1]))
     logging.getLogger("maskedge").setLevel(logging.CRITICAL)
-    with tempfile.TemporaryDirectory() as folder:
-        figures = Soak(Path(folder), options.frames, options.every).run()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running_broker(Path(folder)) as broker,
+        closing(Soak(Path(folder), broker, options.frames, options.every)) as soak,
+    ):
+        figures = soak.run()
     if options.json:
         print(json.dumps(figures))
         return
@@ -262,4 +270,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

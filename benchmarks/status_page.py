@@ -15,7 +15,6 @@ web's own thread, which encodes and sends, in per cent of one core.
 
 from __future__ import annotations
 
-import argparse
 import http.client
 import json
 import multiprocessing
@@ -24,6 +23,8 @@ import statistics
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from commandline import Parser, count, run
 
 from maskedge.camera.status import CameraState, CameraStatus
 from maskedge.config import Config
@@ -201,8 +202,8 @@ def measure(rounds: int) -> dict[str, dict[str, float]]:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=9)
+    parser = Parser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=count, default=9)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     found = measure(arguments.rounds)
@@ -219,4 +220,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from commandline import Parser, run
 
 from maskedge.scene import VISITS, draw, hall
 
@@ -22,6 +23,7 @@ FRAMES = 40
 
 def main() -> None:
     """One line a codec."""
+    Parser(description=__doc__.splitlines()[0]).parse_args()
     os.environ["OPENCV_FFMPEG_LOGLEVEL"] = "-8"
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     background = hall(640, 480)
@@ -51,4 +53,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

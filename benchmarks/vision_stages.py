@@ -15,15 +15,14 @@ frames.
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from commandline import Parser, amount, existing, run
 
 from maskedge.bench.clock import measure
 from maskedge.bench.pictures import SIZES, crowd
@@ -48,6 +47,7 @@ from maskedge.vision.shrink import Scratch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from maskedge.people.tracker import Track
     from maskedge.vision.builtin import BuiltinDetector, _Variant
@@ -357,12 +357,12 @@ def _box(edges: np.ndarray) -> Box:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=2.0, help="for each stage")
+    parser = Parser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=amount, default=2.0, help="for each stage")
     parser.add_argument("--quick", action="store_true", help="only frames of 640x480")
     parser.add_argument("--warm", action="store_true", help="nothing empties the caches")
-    parser.add_argument("--coco", type=Path, help="labels: score both ways instead")
-    parser.add_argument("--pictures", type=Path, help="folder of the labelled pictures")
+    parser.add_argument("--coco", type=existing, help="labels: score both ways instead")
+    parser.add_argument("--pictures", type=existing, help="folder of the labelled pictures")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     cv2.setNumThreads(1)
@@ -378,4 +378,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)
