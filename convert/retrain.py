@@ -193,7 +193,13 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     help="Batches per epoch.",
 )
 @click.option("--batch", default=DEFAULTS.batch, show_default=True, type=click.IntRange(2))
-@click.option("--rate", default=DEFAULTS.rate, show_default=True, help="Peak learning rate.")
+@click.option(
+    "--rate",
+    default=DEFAULTS.rate,
+    type=click.FloatRange(0, min_open=True),
+    show_default=True,
+    help="Peak learning rate.",
+)
 @click.option(
     "--freeze",
     default=DEFAULTS.freeze,
@@ -202,7 +208,9 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 )
 @click.option("--resume", is_flag=True, help="Go on after the last finished epoch.")
 @click.option("--seed", default=DEFAULTS.seed, show_default=True)
-@click.option("--threads", default=0, help="Of the framework; 0: as many as it likes.")
+@click.option(
+    "--threads", default=0, type=click.IntRange(0), help="Of the framework; 0: as many as it likes."
+)
 def command(
     data: tuple[Path, ...],
     others: tuple[Path, ...],
@@ -230,7 +238,7 @@ def command(
     crops = out / "crops" / "records.npy"
     if resume != crops.exists():
         raise UsageError(
-            f"{out}: there is no run to resume"
+            f"{out}: there is no run to resume; leave --resume out to begin one"
             if resume
             else f"{out}: has a run; give --resume to go on with it, or another --out"
         )

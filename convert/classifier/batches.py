@@ -11,6 +11,7 @@ from convert.classifier.augment import augment
 from convert.classifier.data import INCORRECT, WITH, WITHOUT, stable_share
 from convert.classifier.drawn import draw_mask
 from maskedge.errors import InputError
+from maskedge.vision.base import LABELS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +58,36 @@ def split(store: CropStore, held_out: float) -> tuple[NDArray[np.int64], NDArray
     return np.flatnonzero(~shared & ~tested), np.flatnonzero(validation)
 
 
+def pools(store: CropStore, indices: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
+    """The training faces of each stream that has any."""
+    records = store.records[indices]
+    can_draw = (
+        np.isin(records["kind"], DRAWN_ON)
+        & (records["landmark_score"] > 0.75)
+        & (records["face"] >= 40)
+    )
+    sure = (records["kind"] != "face") | (records["landmark_score"] > 0.6)
+    found = {
+        name: indices[can_draw]
+        if name.startswith("drawn")
+        else indices[(records["kind"] == name) & sure]
+        for name in STREAMS
+    }
+    return {name: pool for name, pool in found.items() if len(pool)}
+
+
+def untaught(store: CropStore, indices: NDArray[np.int64]) -> list[str]:
+    """Labels that no training face has for sure, and for which no mask can be drawn."""
+    taught = {"drawn_right": {WITH}, "drawn_wrong": {INCORRECT}}
+    bits = set[int]().union(
+        *(
+            taught.get(name, set(store.records["allowed"][pool].tolist()))
+            for name, pool in pools(store, indices).items()
+        )
+    )
+    return [label for label, bit in zip(LABELS, BITS.tolist(), strict=True) if bit not in bits]
+
+
 def targets(allowed: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Bit masks (N,) as multi-hot rows (N, 3)."""
     return ((allowed[:, None] & BITS) > 0).astype(np.float32)
@@ -75,20 +106,7 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
     ) -> None:
         super().__init__(workers=1, max_queue_size=12)
         self._store, self._recipe, self._steps, self._epoch = store, recipe, steps, epoch
-        records = store.records[indices]
-        can_draw = (
-            np.isin(records["kind"], DRAWN_ON)
-            & (records["landmark_score"] > 0.75)
-            & (records["face"] >= 40)
-        )
-        sure = (records["kind"] != "face") | (records["landmark_score"] > 0.6)
-        pools = {
-            name: indices[can_draw]
-            if name.startswith("drawn")
-            else indices[(records["kind"] == name) & sure]
-            for name in STREAMS
-        }
-        self._pools = {name: pool for name, pool in pools.items() if len(pool)}
+        self._pools = pools(store, indices)
         if not self._pools:
             raise InputError("no training faces: every class of the data is empty")
         weights = np.array([STREAMS[name] for name in self._pools])

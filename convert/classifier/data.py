@@ -9,13 +9,15 @@ workers map into memory. What a label means is a bit mask of classes: "not cover
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import click
 import cv2
 import numpy as np
 
 from convert.coco import read_coco
+from convert.importers import PICTURES
 from maskedge.errors import InputError
 from maskedge.geometry import Box
 from maskedge.vision.likeness import picture_hash
@@ -129,7 +131,19 @@ class FaceFinder:
     """Boxes and five-point landmarks by YuNet (Wu et al., 2023), from OpenCV's ONNX file."""
 
     def __init__(self, model: Path) -> None:
-        self._net = cv2.FaceDetectorYN.create(str(model), "", (STORED_SIDE, STORED_SIDE), 0.5)
+        """Open it.
+
+        Raises:
+            InputError: it isn't YuNet's file.
+        """
+        try:
+            self._net = cv2.FaceDetectorYN.create(str(model), "", (STORED_SIDE, STORED_SIDE), 0.5)
+            self._detect(np.zeros((STORED_SIDE, STORED_SIDE, 3), np.uint8))
+        except cv2.error as error:
+            raise InputError(
+                f"{model}: not YuNet's network ({error.err or error}); it is OpenCV Zoo's "
+                "face_detection_yunet_2023mar.onnx"
+            ) from error
 
     def _detect(self, pixels: Pixels) -> NDArray[np.float32]:
         self._net.setInputSize((pixels.shape[1], pixels.shape[0]))
@@ -208,9 +222,18 @@ it are older than 2020: such faces are taken as bare, and never for validation."
 
 
 def coco_samples(coco: Path, images: Path, *, validation: bool) -> Iterator[Sample]:
-    """Faces of a COCO file that say something about masks."""
+    """Faces of a COCO file that say something about masks.
+
+    Raises:
+        InputError: it can't be read, or has labels that nobody explained.
+    """
     for picture in read_coco(coco, images):
         for face in picture.faces:
+            if face.label not in COCO_LABELS:
+                raise InputError(
+                    f"{coco}: label {face.label!r} is none of {', '.join(COCO_LABELS)}; "
+                    f"python -m convert dataset --label '{face.label}=...' makes a set with ours"
+                )
             bits, kind = COCO_LABELS[face.label]
             if face.ignored or (kind == "face" and validation):
                 continue
@@ -225,7 +248,7 @@ def folder_samples(
 ) -> Iterator[Sample]:
     """Pictures of one face each; see :class:`Sample` for ``margin``."""
     source = f"{folder.parent.name}/{folder.name}"
-    for path in sorted(folder.glob("*.jpg")):
+    for path in sorted(p for p in folder.glob("*") if p.suffix.lower() in PICTURES):
         yield Sample(path, None, allowed, kind, source, validation, margin)
 
 
@@ -237,6 +260,33 @@ def _resolve(sample: Sample, pixels: Pixels, finder: FaceFinder | None) -> Box |
     height, width = pixels.shape[:2]
     side = max(height, width) * (1 - 2 * sample.margin)
     return Box((width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2)
+
+
+@dataclass
+class Lost:
+    """What a store couldn't take up.
+
+    Attributes:
+        unread: pictures that are missing or broken, in order.
+        faceless: pictures of one face in which none is found.
+        small: faces of too few pixels.
+    """
+
+    unread: dict[str, None] = field(default_factory=dict)
+    faceless: int = 0
+    small: int = 0
+
+    def told(self, smallest: float) -> str:
+        """In words; empty when nothing is lost."""
+        said = []
+        if self.unread:
+            first = next(iter(self.unread))
+            said.append(f"{len(self.unread)} pictures that can't be read, the first {first}")
+        if self.faceless:
+            said.append(f"{self.faceless} pictures in which no face is found")
+        if self.small:
+            said.append(f"{self.small} faces below {smallest:g} pixels")
+        return "; ".join(said)
 
 
 def build_store(
@@ -255,11 +305,15 @@ def build_store(
         finder: finds landmarks, and faces where a sample has no box; None: neither.
         smallest: shorter faces (longer edge, pixels) are left out.
         progress: wraps the list in a progress bar.
+
+    Raises:
+        InputError: nothing could be cut out.
     """
     folder.mkdir(parents=True, exist_ok=True)
     records = np.zeros(len(samples), RECORD)
     hashes, groups = np.zeros(len(samples), np.uint64), list[str]()
     count, offset = 0, 0
+    lost = Lost()
     path: Path | None = None
     pixels: Pixels | None = None
     digest = 0
@@ -269,9 +323,12 @@ def build_store(
                 path, pixels = sample.picture, cv2.imread(str(sample.picture))
                 digest = picture_hash(pixels) if pixels is not None else 0
             if pixels is None:
+                lost.unread.setdefault(str(path))
                 continue
             box = _resolve(sample, pixels, finder)
             if box is None or box.size < smallest:
+                lost.faceless += box is None
+                lost.small += box is not None
                 continue
             side = min(STORED_SIDE, round(box.size / FACE_OF_STORED))
             square = square_crop(pixels, box, side, STORED_PADDING)
@@ -287,6 +344,10 @@ def build_store(
             hashes[count] = digest
             offset += square.size
             count += 1
+    if said := lost.told(smallest):
+        click.echo(f"left out: {said}", err=True)
+    if not count:
+        raise InputError(f"of {len(samples)} labelled faces none can be used: {said}")
     records = records[:count]
     records["group"] = join_groups(near_groups(hashes[:count]), groups)
     np.save(folder / "records.npy", records)

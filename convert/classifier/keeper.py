@@ -6,6 +6,7 @@ import json
 import math
 import time
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import click
 import cv2
@@ -14,6 +15,8 @@ import numpy as np
 
 from convert.classifier.augment import plain
 from convert.classifier.batches import targets
+from convert.output import replace
+from maskedge.errors import InputError
 from maskedge.vision.base import LABELS
 
 if TYPE_CHECKING:
@@ -104,17 +107,32 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         self._started = time.monotonic()
 
     def resume(self) -> int:
-        """Take up the state of ``last/``; returns the number of finished epochs."""
-        state = json.loads((self._folder / "last" / "state.json").read_text(encoding="utf-8"))
-        with np.load(self._folder / "last" / "average.npz") as stored:
-            self._average = [stored[f"a{i}"] for i in range(len(stored.files))]
-        self.history, self._step = state["history"], state["step"]
+        """Take up the state of ``last/``; returns the number of finished epochs.
+
+        Raises:
+            InputError: it is damaged.
+        """
+        last = self._folder / "last"
+        try:
+            state = json.loads((last / "state.json").read_text(encoding="utf-8"))
+            with np.load(last / "average.npz") as stored:
+                self._average = [stored[f"a{i}"] for i in range(len(stored.files))]
+            self.history, self._step = state["history"], state["step"]
+        except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+            raise _damaged(last, error) from error
         return len(self.history)
 
     def resumed(self, loss: Callable[[Any, Any], Any]) -> Any:
-        """The model of ``last/`` with its optimiser, compiled for this loss."""
+        """The model of ``last/`` with its optimiser, compiled for this loss.
+
+        Raises:
+            InputError: it is damaged.
+        """
         file = self._folder / "last" / "model.keras"
-        return keras.models.load_model(file, custom_objects={"loss": loss})
+        try:
+            return keras.models.load_model(file, custom_objects={"loss": loss})
+        except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+            raise _damaged(file, error) from error
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Warm up, then follow a cosine to zero."""
@@ -155,8 +173,8 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         best = max((h["score"] for h in self.history), default=-1.0)
         self.history.append(entry)
         if figures["score"] >= best:
-            self.model.save(self._folder / "best.keras", include_optimizer=False)
-        self.model.save(self._folder / "final.keras", include_optimizer=False)
+            replace(self._folder / "best.keras", self._save)
+        replace(self._folder / "final.keras", self._save)
         self.model.set_weights(current)
         self._checkpoint(current)
         click.echo(json.dumps({k: round(v, 4) for k, v in entry.items()}))
@@ -164,17 +182,23 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         if since_best >= self._recipe.patience:
             self.model.stop_training = True
 
+    def _save(self, path: Path) -> None:
+        self.model.save(path, include_optimizer=False)
+
     def _checkpoint(self, weights: list[NDArray[np.float32]]) -> None:
+        """What resuming needs; its state comes last: it says that the rest is whole."""
         last = self._folder / "last"
         last.mkdir(exist_ok=True)
-        self.model.save(last / "model.keras")
+        replace(last / "model.keras", self.model.save)
         average = self._average or weights
         named: dict[str, Any] = {f"a{i}": a for i, a in enumerate(average)}
-        np.savez(last / "average.npz", **named)
+        replace(last / "average.npz", lambda path: np.savez(path, **named))
         state = json.dumps({"history": self.history, "step": self._step})
-        part = last / "state.json.part"
-        part.write_text(state, encoding="utf-8")
-        part.replace(last / "state.json")
-        (self._folder / "history.json").write_text(
-            json.dumps(self.history, indent=1), encoding="utf-8"
-        )
+        replace(last / "state.json", lambda path: path.write_text(state, encoding="utf-8"))
+        text = json.dumps(self.history, indent=1)
+        history = self._folder / "history.json"
+        replace(history, lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def _damaged(place: Path, error: Exception) -> InputError:
+    return InputError(f"{place}: damaged, can't go on from it: {error}; train anew, other --out")

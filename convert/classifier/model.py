@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from maskedge.errors import InputError, UsageError
+from maskedge.errors import InputError, MaskedgeError, UsageError
 from maskedge.vision.base import LABELS
 
 if TYPE_CHECKING:
@@ -33,13 +33,20 @@ def _cnn(inputs: Any) -> Any:
 
 def _pretrained(name: str, shape: tuple[int, int, int], alpha: float, weights: str | None) -> Any:
     applications = keras.applications
-    if name == "mobilenet_v2":
-        return applications.MobileNetV2(
-            input_shape=shape, alpha=alpha, include_top=False, weights=weights
-        )
-    if name == "resnet50v2":
-        return applications.ResNet50V2(input_shape=shape, include_top=False, weights=weights)
-    return applications.VGG16(input_shape=shape, include_top=False, weights=weights)
+    asked = {"input_shape": shape, "include_top": False, "weights": weights}
+    try:
+        if name == "mobilenet_v2":
+            return applications.MobileNetV2(alpha=alpha, **asked)
+        return getattr(applications, {"resnet50v2": "ResNet50V2", "vgg16": "VGG16"}[name])(**asked)
+    except ValueError as error:
+        raise UsageError(f"{name}, alpha {alpha:g}, size {shape[0]}: {error}") from error
+    except Exception as error:
+        if "fetch failure" not in str(error):
+            raise
+        raise MaskedgeError(
+            f"--weights imagenet: {error}; download that file where there is a network and give "
+            "--weights FILE"
+        ) from error
 
 
 def _carry_weights(trunk: Any, name: str, alpha: float, file: Path) -> None:
@@ -74,11 +81,14 @@ def build(
         ``trunk_layers`` attribute lists the backbone's layers, first to last.
 
     Raises:
-        UsageError: no such backbone.
+        UsageError: no such backbone, or not of this width or size.
         InputError: the weight file doesn't fit.
+        MaskedgeError: the weights can't be downloaded.
     """
     if backbone not in BACKBONES:
         raise UsageError(f"no backbone {backbone!r}; there are: {', '.join(BACKBONES)}")
+    if backbone == "cnn" and weights is not None:
+        raise UsageError("cnn has no ImageNet weights: leave --weights out, or take a --backbone")
     inputs = keras.Input((size, size, 3), name="picture")
     x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="normalise")(inputs)
     if backbone == "cnn":

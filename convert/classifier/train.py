@@ -13,15 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from convert.backend import compiled_steps, limit_threads
 from convert.classifier.recipe import Recipe
+from convert.output import replace, writable
 from maskedge.errors import InputError, UsageError
+from maskedge.vision.base import LABELS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from convert.classifier.data import CropStore, Sample
+    from convert.classifier.data import CropStore
 
 
 def partial_loss(smoothing: float) -> Callable[[Any, Any], Any]:
@@ -64,25 +67,32 @@ def train(  # noqa: PLR0913 - two of them for retraining alone
         Figures of each epoch; the best averaged network is ``best.keras``.
 
     Raises:
-        UsageError: the folder has a run and ``resume`` isn't asked, or the other way round.
+        UsageError: the folder has a run and ``resume`` isn't asked, or the other way round; or it
+            is a run of another network.
         InputError: there are no faces of an exact label to validate on.
     """
     import keras
 
-    from convert.classifier.batches import Batches, split
+    from convert.classifier.batches import Batches, split, untaught
     from convert.classifier.keeper import Keeper, Validation
 
     if resume != (folder / "last" / "state.json").exists():
-        raise UsageError(
-            f"{folder}: there is no run to resume"
-            if resume
-            else f"{folder}: has a run; give --resume to go on with it, or another --out"
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1), encoding="utf-8")
+        raise _not_so(folder, resume=resume)
+    if resume:
+        same_run(folder, recorded(folder), recipe)
     training, validation = split(store, recipe.held_out)
     if not len(validation):
         raise InputError("no faces to validate on: give a set with val.json, or more --held-out")
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(asdict(recipe), indent=1)
+    replace(folder / "recipe.json", lambda path: path.write_text(text, encoding="utf-8"))
+    missing = untaught(store, training)
+    for label in missing if len(missing) < len(LABELS) else ():
+        click.echo(
+            f"note: no training face is {label}, nor can one be drawn: it can't be learnt; add "
+            "pictures, or --landmarks and bare faces",
+            err=True,
+        )
     keeper = Keeper(folder, recipe, Validation(store, validation, recipe))
     keras.utils.set_random_seed(recipe.seed)
     done = keeper.resume() if resume else 0
@@ -94,6 +104,40 @@ def train(  # noqa: PLR0913 - two of them for retraining alone
     batches = (mix or Batches)(store, training, recipe, recipe.steps, done)
     model.fit(batches, epochs=recipe.epochs, initial_epoch=done, callbacks=[keeper])
     return keeper.history
+
+
+FIXED = ("backbone", "alpha", "size", "padding", "held_out")
+"""What can't change when a run goes on: its weights, crops or division depend on it."""
+
+
+def recorded(folder: Path) -> Recipe:
+    """The recipe of a run.
+
+    Raises:
+        InputError: it can't be read.
+    """
+    try:
+        return Recipe(**json.loads((folder / "recipe.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"{folder / 'recipe.json'}: can't read how this run was begun: {error}; train anew "
+            "with another --out"
+        ) from error
+
+
+def same_run(folder: Path, before: Recipe, now: Recipe) -> None:
+    """See that a run can go on with a recipe.
+
+    Raises:
+        UsageError: it says what can't change.
+    """
+    for name in FIXED:
+        old, new = getattr(before, name), getattr(now, name)
+        if old != new:
+            raise UsageError(
+                f"--{name.replace('_', '-')} {new}: the run in {folder} has {old}; go on with "
+                "that, or train anew with another --out"
+            )
 
 
 HEAD_EPOCH = 2**20
@@ -164,57 +208,6 @@ def second_stage(model: Any, recipe: Recipe) -> Any:
     return model
 
 
-def collect(data: Path, crops: Path | None, folders: Path | None) -> list[Sample]:
-    """All labelled faces of a data folder.
-
-    Args:
-        data: ``train.json``, ``train/``, ``val.json``, ``val/`` (COCO).
-        crops: ``{train,val}/{covered,not_covered}``: tight face crops.
-        folders: ``with_mask/`` and ``without_mask/``: pictures of one face each.
-    """
-    from convert.classifier.data import (
-        INCORRECT,
-        WITH,
-        WITHOUT,
-        coco_samples,
-        folder_samples,
-    )
-
-    samples: list[Sample] = []
-    for part in ("train", "val"):
-        validation = part == "val"
-        if (data / f"{part}.json").exists():
-            samples += coco_samples(data / f"{part}.json", data / part, validation=validation)
-        for name, allowed in (("covered", WITH), ("not_covered", WITHOUT | INCORRECT)):
-            if crops is not None:
-                samples += folder_samples(
-                    crops / part / name, allowed, name, margin=0.1, validation=validation
-                )
-    if folders is not None:
-        samples += folder_samples(folders / "with_mask", WITH, "folder_with")
-        samples += folder_samples(folders / "without_mask", WITHOUT, "folder_bare")
-    if not samples:
-        raise InputError(f"{data}: no labelled faces; it needs train.json and train/ (COCO)")
-    return samples
-
-
-def _store(out: Path, samples: Callable[[], list[Sample]], landmarks: Path | None) -> CropStore:
-    """The crops of a run: cut out once, then reused."""
-    from tqdm import tqdm
-
-    from convert.classifier.data import CropStore, FaceFinder, build_store
-
-    if (out / "crops" / "records.npy").exists():
-        return CropStore.load(out / "crops")
-    finder = FaceFinder(landmarks) if landmarks else None
-    return build_store(
-        samples(),
-        out / "crops",
-        finder,
-        progress=lambda items: tqdm(items, desc="faces", unit="face", dynamic_ncols=True),
-    )
-
-
 FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 
@@ -240,17 +233,31 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     show_default=True,
     help="mobilenet_v2, resnet50v2, vgg16 or cnn.",
 )
-@click.option("--alpha", default=Recipe.alpha, show_default=True, help="Width of mobilenet_v2.")
-@click.option("--size", default=Recipe.size, show_default=True, help="Edge of the input, pixels.")
+@click.option(
+    "--alpha",
+    default=Recipe.alpha,
+    type=click.FloatRange(0, min_open=True),
+    show_default=True,
+    help="Width of mobilenet_v2.",
+)
+@click.option(
+    "--size",
+    default=Recipe.size,
+    type=click.IntRange(16, 512),
+    show_default=True,
+    help="Edge of the input, pixels.",
+)
 @click.option(
     "--padding",
     default=Recipe.padding,
+    type=click.FloatRange(0, 0.5),
     show_default=True,
     help="Margin around a face, as a share of its longer edge.",
 )
 @click.option(
     "--smallest",
     default=Recipe.smallest,
+    type=click.FloatRange(4),
     show_default=True,
     help="Pixels down to which training shrinks faces.",
 )
@@ -260,31 +267,52 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     show_default=True,
     help="Last layer that stays as it is in the second stage; none for no such layer.",
 )
-@click.option("--epochs", default=Recipe.epochs, show_default=True)
-@click.option("--steps", default=Recipe.steps, show_default=True, help="Batches per epoch.")
+@click.option("--epochs", default=Recipe.epochs, type=click.IntRange(1), show_default=True)
 @click.option(
-    "--head-steps", default=Recipe.head_steps, show_default=True, help="Batches of the first stage."
+    "--steps",
+    default=Recipe.steps,
+    type=click.IntRange(1),
+    show_default=True,
+    help="Batches per epoch.",
 )
-@click.option("--batch", default=Recipe.batch, show_default=True)
-@click.option("--rate", default=Recipe.rate, show_default=True, help="Peak learning rate.")
+@click.option(
+    "--head-steps",
+    default=Recipe.head_steps,
+    type=click.IntRange(0),
+    show_default=True,
+    help="Batches of the first stage.",
+)
+@click.option("--batch", default=Recipe.batch, type=click.IntRange(2), show_default=True)
+@click.option(
+    "--rate",
+    default=Recipe.rate,
+    type=click.FloatRange(0, min_open=True),
+    show_default=True,
+    help="Peak learning rate.",
+)
 @click.option(
     "--patience",
     default=Recipe.patience,
+    type=click.IntRange(1),
     show_default=True,
     help="Epochs without gain until it stops.",
 )
 @click.option(
     "--held-out",
     default=Recipe.held_out,
+    type=click.FloatRange(0, 1, max_open=True),
     show_default=True,
     help="Share of training groups kept for validation.",
 )
 @click.option("--seed", default=Recipe.seed, show_default=True)
-@click.option("--threads", default=0, help="Of the framework; 0: as many as it likes.")
+@click.option(
+    "--threads", default=0, type=click.IntRange(0), help="Of the framework; 0: as many as it likes."
+)
 def command(data: Path, out: Path, **options: Any) -> None:
     """Train the mask classifier: faces are cut out once, then the head and the network trained."""
     import cv2
 
+    from convert.classifier.gather import collect, open_crops
     from convert.plots import history_plot
 
     if options["threads"]:
@@ -295,13 +323,36 @@ def command(data: Path, out: Path, **options: Any) -> None:
         if options["weights"]:
             raise UsageError("--start and --weights: give one, what to begin with")
         options["start"] = str(options["start"])
+    resume = options["resume"]
+    if resume != (out / "last" / "state.json").exists():
+        raise _not_so(out, resume=resume)
     recipe = Recipe(**{f.name: options[f.name] for f in fields(Recipe) if f.name in options})
-    recipe = settle(recipe)
-    store = _store(out, lambda: collect(data, crops, folders), options["landmarks"])
-    history = train(store, out, recipe, resume=options["resume"])
+    recipe = _as_it_was(out, recipe) if resume else settle(recipe)
+    writable(out)
+    samples = collect(data, crops, folders)
+    store = open_crops(out, samples, options["landmarks"], resume=resume)
+    history = train(store, out, recipe, resume=resume)
     history_plot(history, out / "history.png", ("loss", "balanced", "small_balanced", "score"))
     best = max(history, key=lambda entry: entry["score"])
     click.echo(f"{out / 'best.keras'}: epoch {best['epoch']:.0f}, {json.dumps(best)}")
+
+
+def _not_so(folder: Path, *, resume: bool) -> UsageError:
+    return UsageError(
+        f"{folder}: there is no run to resume; leave --resume out to begin one"
+        if resume
+        else f"{folder}: has a run; give --resume to go on with it, or another --out"
+    )
+
+
+def _as_it_was(out: Path, asked: Recipe) -> Recipe:
+    """The recipe of a run, and what the command line says otherwise."""
+    from dataclasses import replace as changed
+
+    given = click.get_current_context().get_parameter_source
+    said = {f.name for f in fields(Recipe) if given(f.name) is ParameterSource.COMMANDLINE}
+    asked = settle(asked) if "freeze" in said else asked
+    return changed(recorded(out), **{name: getattr(asked, name) for name in said})
 
 
 def settle(recipe: Recipe) -> Recipe:

@@ -6,7 +6,9 @@ import pytest
 
 keras = pytest.importorskip("keras", reason="training needs the extra 'convert'")
 
-from convert.classifier.batches import Batches, split, targets  # noqa: E402 - after the skip
+from click.testing import CliRunner  # noqa: E402 - after the skip
+
+from convert.classifier.batches import Batches, split, targets, untaught  # noqa: E402
 from convert.classifier.data import (  # noqa: E402
     INCORRECT,
     RECORD,
@@ -14,9 +16,10 @@ from convert.classifier.data import (  # noqa: E402
     WITHOUT,
     CropStore,
 )
+from convert.classifier.keeper import Keeper, Validation  # noqa: E402
 from convert.classifier.model import build, freeze_until, resized  # noqa: E402
 from convert.classifier.recipe import Recipe  # noqa: E402
-from convert.classifier.train import going_on, partial_loss, settle  # noqa: E402
+from convert.classifier.train import command, going_on, partial_loss, settle  # noqa: E402
 from convert.quantize import Gate, GateError, compare, integer_logits, move_head  # noqa: E402
 from maskedge.errors import InputError, UsageError  # noqa: E402
 from maskedge.modelfile import models_dir  # noqa: E402
@@ -184,3 +187,152 @@ def test_only_a_mask_classifier_is_brought_to_another_input_size():
     two = keras.layers.Dense(2)(keras.layers.Flatten()(picture))
     with pytest.raises(InputError, match=r"gives \(None, 2\): no mask classifier"):
         resized(keras.Model(picture, two), 48)
+
+
+def test_labels_that_can_not_be_learnt_are_known_before_training():
+    kinds, bits = np.array(["with", "without", "not_covered"]), [WITH, WITHOUT, WITHOUT | INCORRECT]
+    store = store_of(3, kind=kinds, allowed=bits)
+    assert untaught(store, np.arange(3)) == ["incorrect_mask"]
+    assert untaught(store, np.arange(1)) == ["without_mask", "incorrect_mask"]
+    store.records["landmark_score"], store.records["face"] = 0.9, 60
+    assert untaught(store, np.arange(3)) == []  # masks are drawn on the bare face
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"backbone": "cnn", "weights": "imagenet"}, "cnn has no ImageNet weights"),
+        ({"backbone": "resnet"}, "no backbone 'resnet'"),
+        ({"alpha": 0.42, "weights": "imagenet"}, "alpha must be one of"),
+        ({"backbone": "vgg16", "size": 20}, "vgg16, alpha 1, size 20: Input size must be at least"),
+    ],
+)
+def test_a_network_that_there_is_not_is_a_usage_error(asked, said):
+    with pytest.raises(UsageError, match=said):
+        build(**asked)
+
+
+def test_weights_of_another_network_are_named(tmp_path):
+    file = tmp_path / "other.weights.h5"
+    keras.Sequential([keras.layers.Input((4,)), keras.layers.Dense(2)]).save_weights(file)
+    with pytest.raises(InputError, match=r"other\.weights\.h5: no weights of mobilenet_v2"):
+        build(size=32, alpha=0.35, weights=file)
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--epochs 0", "--steps 0", "--batch 1", "--size 8", "--rate 0", "--held-out 1", "--alpha 0",
+     "--threads -1", "--padding 0.6", "--head-steps -1", "--patience 0"],
+)  # fmt: skip
+def test_a_number_that_makes_no_sense_is_a_usage_error(tmp_path, option):
+    asked = ["--data", str(tmp_path), "--out", str(tmp_path / "run"), *option.split()]
+    done = CliRunner().invoke(command, asked)
+    assert done.exit_code == 2  # 64 by the entry point
+    assert option.split()[0] in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_checkpoint_that_is_cut_short_leaves_the_one_before(tmp_path):
+    """A kill, or a full disk, while an epoch is being written."""
+    store = store_of(12, kind="with", allowed=WITH, validation=True)
+    recipe = Recipe(size=32, backbone="cnn")
+    loss = partial_loss(0.0)
+
+    def keeper():
+        return Keeper(tmp_path, recipe, Validation(store, np.arange(12), recipe))
+
+    first, model = keeper(), build("cnn", size=32)
+    model.compile("sgd", loss)
+    first.set_model(model)
+    first.on_epoch_end(0)
+    whole = {p: p.read_bytes() for p in tmp_path.rglob("*.*")}
+    assert len(whole) == 6
+    save = model.save
+
+    def cut_short(path, **options):
+        save(path, **options)
+        path.write_bytes(path.read_bytes()[:1000])
+        raise OSError(28, "No space left on device", str(path))
+
+    model.save = cut_short
+    with pytest.raises(OSError, match="No space left"):
+        first.on_epoch_end(1)
+    with pytest.raises(OSError, match="No space left"):
+        first._checkpoint(model.get_weights())
+    assert {p: p.read_bytes() for p in whole} == whole
+    again = keeper()
+    assert again.resume() == 1
+    assert again.resumed(loss).input_shape == (None, 32, 32, 3)
+
+
+@pytest.mark.parametrize("file", ["state.json", "average.npz", "model.keras"])
+def test_a_damaged_checkpoint_is_named(tmp_path, file):
+    store = store_of(12, kind="with", allowed=WITH, validation=True)
+    recipe = Recipe(size=32, backbone="cnn")
+    keeper = Keeper(tmp_path, recipe, Validation(store, np.arange(12), recipe))
+    keeper.set_model(build("cnn", size=32))
+    keeper.on_epoch_end(0)
+    (tmp_path / "last" / file).write_bytes(b"cut short")
+    take_up = keeper.resume if file != "model.keras" else keeper.resumed
+    arguments = () if file != "model.keras" else (partial_loss(0.0),)
+    with pytest.raises(InputError, match="damaged, can't go on from it"):
+        take_up(*arguments)
+
+
+def test_training_stops_when_validation_gets_no_better_and_keeps_the_best(tmp_path):
+    store = store_of(12, kind="with", allowed=WITH, validation=True)
+    recipe = Recipe(size=32, backbone="cnn", patience=2)
+    validation = Validation(store, np.arange(12), recipe)
+    scores = iter([0.5, 0.7, 0.6, 0.6])
+    validation.figures = lambda _: {"score": next(scores)}
+    keeper, model = Keeper(tmp_path, recipe, validation), build("cnn", size=32)
+    model.stop_training = False
+    keeper.set_model(model)
+    for epoch, (best, over) in enumerate([(1, 0), (2, 0), (2, 0), (2, 1)]):
+        weights = [w + 0.01 for w in model.get_weights()]
+        model.set_weights(weights)
+        keeper.on_epoch_end(epoch)
+        if best == epoch + 1:
+            kept = weights
+        assert model.stop_training == bool(over)
+    stored = keras.models.load_model(tmp_path / "best.keras", compile=False).get_weights()
+    np.testing.assert_allclose(stored[0], kept[0])
+
+
+def test_the_rate_warms_up_and_falls_as_a_cosine_to_nothing(tmp_path):
+    store = store_of(4, kind="with", allowed=WITH, validation=True)
+    recipe = Recipe(size=32, backbone="cnn", steps=50, epochs=2, warm_up=10, rate=0.01)
+    keeper, model = (
+        Keeper(tmp_path, recipe, Validation(store, np.arange(4), recipe)), build("cnn", size=32)
+    )  # fmt: skip
+    model.compile(keras.optimizers.AdamW(1.0), partial_loss(0.0))
+    keeper.set_model(model)
+    rates = []
+    for step in range(100):
+        keeper.on_train_batch_begin(step)
+        rates.append(float(model.optimizer.learning_rate))
+        keeper.on_train_batch_end(step)
+    assert np.argmax(rates) in range(8, 12)
+    assert rates[0] == pytest.approx(0.001, rel=0.01)
+    assert rates[50] == pytest.approx(0.005, rel=0.01)
+    assert rates[75] == pytest.approx(0.01 * 0.5 * (1 - 2**-0.5), rel=0.01)
+    assert rates[-1] < 1e-5
+
+
+def test_what_is_scored_and_kept_is_the_average_of_the_weights(tmp_path):
+    store = store_of(4, kind="with", allowed=WITH, validation=True)
+    recipe = Recipe(size=32, backbone="cnn")
+    keeper, model = (
+        Keeper(tmp_path, recipe, Validation(store, np.arange(4), recipe)), build("cnn", size=32)
+    )  # fmt: skip
+    model.compile("sgd", partial_loss(0.0))
+    keeper.set_model(model)
+    start = model.get_weights()
+    for step in range(2 * keeper.EVERY):
+        model.set_weights([w + (step + 1) * 0.01 for w in start])
+        keeper.on_train_batch_end(step)
+    keeper.on_epoch_end(0)
+    last = model.get_weights()[0]
+    kept = keras.models.load_model(tmp_path / "best.keras", compile=False)
+    away = kept.get_weights()[0] - start[0]
+    assert 0.08 - 1e-4 < away.mean() < (last - start[0]).mean() - 0.01

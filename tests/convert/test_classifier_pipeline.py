@@ -97,6 +97,58 @@ def test_the_int8_network_runs_in_the_daemons_runtime(network):
     classifier.close()
 
 
+def test_a_run_goes_on_with_what_it_was_begun_with(data, run, tmp_path):
+    """The command line needs to say no more than --resume; what can't change is refused."""
+    out = tmp_path / "run"
+    shutil.copytree(run, out)
+    before = (out / "recipe.json").read_bytes()
+    asked = ("train", "--task", "classifier", "--data", data, "--out", out, "--threads", 1)
+    done = convert(*asked, "--resume", "--size", 48, check=False)
+    assert done.returncode == 64
+    assert "--size 48: the run in" in done.stderr
+    assert (out / "recipe.json").read_bytes() == before
+    convert(*asked, "--resume", "--epochs", 4, "--steps", 2)
+    recipe = json.loads((out / "recipe.json").read_text())
+    assert recipe == {**json.loads(before), "epochs": 4, "steps": 2}
+    assert len(json.loads((out / "history.json").read_text())) == 4
+
+
+def test_stopped_by_hand_nothing_is_lost(data, tmp_path):
+    out = tmp_path / "run"
+    arguments = train_arguments(data, out, "--epochs", 60, "--patience", 60)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "convert", *map(str, arguments)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT,
+    )  # fmt: skip
+    deadline = time.monotonic() + 400
+    while not (out / "last" / "state.json").exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=200)[1]
+    assert process.returncode == 130
+    assert "--resume" in said
+    assert "Traceback" not in said
+    done = len(json.loads((out / "history.json").read_text()))
+    convert(*train_arguments(data, out, "--epochs", done + 1, "--resume"))
+    epochs = [entry["epoch"] for entry in json.loads((out / "history.json").read_text())]
+    assert epochs == list(range(1, done + 2))
+
+
+def test_weights_that_can_not_be_downloaded_are_one_line(data, tmp_path):
+    arguments = train_arguments(data, tmp_path / "run", "--weights", "imagenet", "--alpha", 0.35)
+    nowhere = {"HTTPS_PROXY": "http://127.0.0.1:9", "KERAS_HOME": str(tmp_path / "keras")}
+    command = [sys.executable, "-m", "convert", *map(str, arguments), "--backbone", "mobilenet_v2"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, check=False,
+        env={**ENVIRONMENT, **nowhere},
+    )  # fmt: skip
+    assert done.returncode == 69
+    assert "--weights FILE" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("kind", ["tflite", "keras"])
 def test_training_goes_on_from_a_network(data, run, network, tmp_path, kind):
     start = network if kind == "tflite" else run / "best.keras"

@@ -1,0 +1,115 @@
+"""From data folders to crops: what is wrong with them is told, and crops are those of the data."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+from drawn_people import write_set
+
+from convert.classifier.data import FaceFinder, coco_samples
+from convert.classifier.gather import collect, open_crops
+from maskedge.errors import InputError, UsageError
+
+
+@pytest.fixture
+def data(tmp_path):
+    folder = tmp_path / "data"
+    write_set(folder, "train", 4, seed=1)
+    write_set(folder, "val", 2, seed=2)
+    return folder
+
+
+def crops(data, out, **options):
+    return open_crops(out, collect(data, None, None), None, **{"resume": False, **options})
+
+
+def test_pictures_that_can_not_be_read_are_counted_and_named(data, tmp_path, capsys):
+    (data / "train" / "train_001.jpg").write_bytes(b"cut short")
+    (data / "train" / "train_003.jpg").unlink()
+    store = crops(data, tmp_path / "run")
+    assert len(store.records) == 12
+    said = capsys.readouterr().err
+    assert "2 pictures that can't be read, the first" in said
+    assert "train_001.jpg" in said
+
+
+def test_faces_too_small_are_counted(data, tmp_path, capsys):
+    file = data / "train.json"
+    content = json.loads(file.read_text())
+    content["annotations"][0]["bbox"][2:] = [11, 11.9]
+    file.write_text(json.dumps(content))
+    assert len(crops(data, tmp_path / "run").records) == 17
+    assert "left out: 1 faces below 12 pixels" in capsys.readouterr().err
+
+
+def test_without_one_usable_face_it_says_why(data, tmp_path):
+    for path in data.glob("*/*.jpg"):
+        path.unlink()
+    with pytest.raises(InputError, match="of 18 labelled faces none can be used: 6 pictures"):
+        crops(data, tmp_path / "run")
+    with pytest.raises(InputError, match="none can be used"):  # and leaves nothing to go on with
+        crops(data, tmp_path / "run")
+
+
+def test_a_label_that_nobody_explained_is_named_with_the_cure(data):
+    file = data / "train.json"
+    file.write_text(file.read_text().replace('"with_mask"', '"KN95"'))
+    with pytest.raises(InputError, match=r"train\.json: label 'KN95' is none of .*dataset --label"):
+        collect(data, None, None)
+
+
+@pytest.mark.parametrize("place", ["data", "crops", "folders"])
+def test_a_folder_that_holds_nothing_of_use_is_named(data, tmp_path, place):
+    empty = tmp_path / "empty"
+    (empty / "with_mask").mkdir(parents=True)
+    given = {"data": data, "crops": None, "folders": None, place: empty}
+    with pytest.raises(InputError, match=f"{empty}: no labelled faces; it needs"):
+        collect(**given)
+
+
+def test_pictures_of_any_kind_are_taken_from_folders(data, tmp_path):
+    for name in ("covered/a.png", "not_covered/b.JPG", "covered/notes.txt"):
+        path = tmp_path / "crops" / "train" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(cv2.imencode(".png", np.full((40, 40, 3), 90, np.uint8))[1].tobytes())
+    samples = collect(data, tmp_path / "crops", None)
+    assert [s.kind for s in samples[18:]] == ["covered", "not_covered"]
+
+
+def test_crops_are_cut_again_when_the_data_changed_and_only_then(data, tmp_path):
+    run = tmp_path / "run"
+    crops(data, run)
+    before = (run / "crops" / "records.npy").stat().st_mtime_ns
+    crops(data, run)
+    assert (run / "crops" / "records.npy").stat().st_mtime_ns == before
+    file = data / "train.json"
+    content = json.loads(file.read_text())
+    content["annotations"][0]["category_id"] = 2
+    content["annotations"].pop()
+    file.write_text(json.dumps(content))
+    with pytest.raises(UsageError, match="was begun with other faces"):
+        crops(data, run, resume=True)
+    assert len(crops(data, run).records) == 17
+
+
+def test_a_file_that_is_not_yunets_is_named(tmp_path):
+    (tmp_path / "yunet.onnx").write_bytes(b"no network")
+    with pytest.raises(InputError, match=r"yunet\.onnx: not YuNet's network"):
+        FaceFinder(tmp_path / "yunet.onnx")
+
+
+def test_regions_that_are_ignored_and_faces_of_unknown_state_are_not_judged(data):
+    file = data / "val.json"
+    content = json.loads(file.read_text())
+    content["categories"].append({"id": 4, "name": "face"})
+    content["annotations"][0]["by"] = "a detector"
+    content["annotations"][1]["iscrowd"] = 1
+    content["annotations"][2]["category_id"] = 4
+    file.write_text(json.dumps(content))
+    validation, training = (
+        list(coco_samples(file, data / "val", validation=v)) for v in (True, False)
+    )
+    assert len(validation) == 3
+    assert [s.kind for s in training].count("face") == 1
+    assert len(training) == 4
