@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from convert.output import writable
 from maskedge.inference.edgetpu import compiled_path
 from maskedge.inference.flatbuffer import load
 from maskedge.inference.preflight import Violation, check, first_on_cpu, preflight
@@ -158,7 +159,7 @@ def process(model: Path, out: Path | None, compiler: str) -> Outcome:
         command=_command(model, folder, compiler),
     )
     if outcome.sound and shutil.which(compiler):
-        folder.mkdir(parents=True, exist_ok=True)
+        writable(folder)
         outcome.compilation = compile_network(model, folder, compiler)
         if outcome.compilation.complete:
             outcome.compiled = _compiled(model, folder)

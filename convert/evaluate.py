@@ -21,6 +21,7 @@ from convert.judging import (
     classifier_report,
     judge,
 )
+from convert.output import writable
 from convert.reference import references
 from maskedge.errors import InputError
 
@@ -201,6 +202,8 @@ def command(
     pictures = read_coco(coco, images)[:limit]
     if not pictures:
         raise InputError(f"{coco}: holds no pictures")
+    for folder in filter(None, (json_file and json_file.parent, out)):
+        writable(folder)  # before the work
     finder = None
     if only != "classifier":
         finder = open_finder(detector, detector_kind, int(size), threads)
@@ -231,7 +234,6 @@ def command(
     }
     text = json.dumps(report, indent=2, ensure_ascii=False)
     if json_file:
-        json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(text + "\n", encoding="utf-8")
     else:
         click.echo(text)

@@ -22,8 +22,9 @@ import numpy as np
 from convert.backend import need_tensorflow
 from convert.batch import free_batch
 from convert.metrics import PRIOR, fit_prior, fit_temperature, summary
+from convert.output import writable
 from convert.slices import SIZES
-from maskedge.errors import MaskedgeError
+from maskedge.errors import MaskedgeError, UsageError
 from maskedge.modelfile import SCHEMA
 from maskedge.vision.masks import softmax
 
@@ -256,12 +257,13 @@ def command(folder: Path, out: Path, checkpoint: str, count: int) -> None:
     evaluate to compare.
     """
     need_tensorflow("quantize")
-    import keras
-
+    if out.suffix != ".tflite":
+        raise UsageError(f"--out {out}: the file's name must end in .tflite")
     from convert.classifier.run import ClassifierRun
 
     run = ClassifierRun.open(folder)
-    model = keras.models.load_model(folder / f"{checkpoint}.keras", compile=False)
+    model = run.network(checkpoint)
+    writable(out.parent)
     card = prove(run, model, out, count)
     int8 = card["metrics"]["int8"]
     recall = {k: v["recall"] for k, v in int8["by_label"].items()}

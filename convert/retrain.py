@@ -20,6 +20,7 @@ from convert.card import table
 from convert.classifier.recipe import Recipe
 from convert.contest import judge
 from convert.metrics import summary
+from convert.output import writable
 from maskedge.errors import MaskedgeError, UsageError
 from maskedge.inference.preflight import preflight
 from maskedge.modelfile import ModelFile, models_dir
@@ -244,6 +245,7 @@ def command(
         )
     if threads:
         limit_threads(threads)
+    writable(out)
     from convert.classifier.data import CropStore
     from convert.classifier.own import open_store
 

@@ -197,12 +197,15 @@ class CropStore:
         """Map a store that :func:`build_store` wrote.
 
         Raises:
-            InputError: an older version wrote it.
+            InputError: an older version wrote it, or it is damaged.
         """
         records = np.load(folder / "records.npy")
         if records.dtype != RECORD:
             raise InputError(f"{folder}: cut out by an older version; delete it and start again")
-        return cls(records, np.memmap(folder / "pixels.bin", np.uint8, mode="r"))
+        pixels = np.memmap(folder / "pixels.bin", np.uint8, mode="r")
+        if len(pixels) < (records["offset"] + 3 * records["side"].astype(np.int64) ** 2).max():
+            raise InputError(f"{folder}: pixels.bin is cut short; delete the folder and cut again")
+        return cls(records, pixels)
 
 
 def stable_share(text: str) -> float:

@@ -15,6 +15,7 @@ import click
 import keras
 import numpy as np
 
+from convert.output import writable
 from maskedge.errors import ModelError, UsageError
 from maskedge.inference.flatbuffer import load
 from maskedge.modelfile import ModelFile, models_dir
@@ -203,7 +204,7 @@ def command(model: Path | None, out: Path) -> None:
     source = ModelFile.load(model or models_dir() / SHIPPED)
     if out.suffix != ".keras":
         raise UsageError(f"--out {out}: the file's name must end in .keras")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    writable(out.parent)
     dequantise(source.path).save(out)
     write_card(out, {k: v for k, v in source.card.items() if k not in {"schema", "sha256"}})
     click.echo(f"{out}: float copy of {source.path.name}, {source.fingerprint}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from convert.classifier.batches import EXACT, Batches, Mixed, targets
+from convert.classifier.batches import BITS, EXACT, Batches, Mixed, targets
 from convert.classifier.data import FaceFinder, build_store, coco_samples, stable_share
 from maskedge.errors import InputError
 from maskedge.vision.base import LABELS
@@ -65,22 +65,31 @@ def open_store(
         InputError: there are too few test faces, or none of a label.
     """
     everything = [*samples(own, own=True), *samples(others, own=False)]
-    counts = dict.fromkeys(LABELS, 0)
-    for sample in everything:
-        if sample.test and sample.kind in EXACT:
-            counts[LABELS[int(targets(np.array([sample.allowed], np.uint8)).argmax())]] += 1
-    if sum(counts.values()) < LEAST_TEST or not all(counts.values()):
-        said = ", ".join(f"{n} {label}" for label, n in counts.items())
-        raise InputError(
-            f"the test pictures hold {said}: at least {LEAST_TEST} faces and some of each label "
-            "are needed, or nothing would notice what is forgotten; add a set by --with"
-        )
-    return build_store(
+    truth = [s.allowed for s in everything if s.test and s.kind in EXACT]
+    _enough(np.array(truth, np.uint8))
+    store = build_store(
         everything,
         out / "crops",
         FaceFinder(landmarks) if landmarks else None,
         progress=lambda items: tqdm(items, desc="faces", unit="face", dynamic_ncols=True),
     )
+    try:
+        _enough(store.records["allowed"][faces_to_test(store)])
+    except InputError:
+        (out / "crops" / "records.npy").unlink()  # there is nothing to go on with
+        raise
+    return store
+
+
+def _enough(allowed: NDArray[np.uint8]) -> None:
+    """See that faces to test with are enough to notice what gets worse."""
+    counts = np.bincount(targets(allowed).argmax(1), minlength=len(LABELS)) if len(allowed) else ()
+    if len(allowed) < LEAST_TEST or not np.all(counts):
+        said = ", ".join(f"{sum(allowed == b)} {n}" for n, b in zip(LABELS, BITS, strict=True))
+        raise InputError(
+            f"the test pictures hold {said}: at least {LEAST_TEST} faces and some of each label "
+            "are needed, or nothing would notice what is forgotten; add a set by --with"
+        )
 
 
 def faces_to_test(store: CropStore) -> NDArray[np.int64]:

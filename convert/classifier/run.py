@@ -37,7 +37,7 @@ class ClassifierRun:
         """Read a folder that ``train --task classifier`` wrote.
 
         Raises:
-            InputError: it isn't one.
+            InputError: it isn't one, or has nothing to validate on.
         """
         from convert.classifier.batches import split
         from convert.classifier.data import CropStore
@@ -50,7 +50,30 @@ class ClassifierRun:
             raise InputError(
                 f"{folder}: no classifier's training run (recipe.json and crops/): {error}"
             ) from error
-        return cls(folder, recipe, store, *split(store, recipe.held_out))
+        training, validation = split(store, recipe.held_out)
+        if not len(validation):
+            raise InputError(f"{folder}: has no faces to validate on; train with some")
+        return cls(folder, recipe, store, training, validation)
+
+    def network(self, checkpoint: str = "best") -> Any:
+        """The float network of the run.
+
+        Raises:
+            InputError: it isn't there, or is damaged.
+        """
+        import keras
+
+        file = self.folder / f"{checkpoint}.keras"
+        if not file.exists() or not (self.folder / "history.json").exists():
+            there = ", ".join(sorted(f.stem for f in self.folder.glob("*.keras"))) or "none yet"
+            raise InputError(
+                f"{file}: no finished epoch of that name; there are: {there}; go on by "
+                "python -m convert train ... --resume"
+            )
+        try:
+            return keras.models.load_model(file, compile=False)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{file}: damaged: {error}; train on with --resume") from error
 
     @property
     def epochs(self) -> int:

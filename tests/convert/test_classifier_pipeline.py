@@ -195,6 +195,60 @@ def test_evaluation_scores_int8_and_float_alike(data, run, network, tmp_path):
     assert (tmp_path / "int8" / "confusion.png").exists()
 
 
+@pytest.mark.parametrize(
+    ("gone", "status", "said"),
+    [
+        ("best.keras", 66, "no finished epoch of that name; there are: final"),
+        ("history.json", 66, "no finished epoch"),
+        ("recipe.json", 66, "no classifier's training run"),
+        ("crops/records.npy", 66, "no classifier's training run"),
+    ],
+)
+def test_a_run_that_is_not_whole_is_one_line(run, tmp_path, gone, status, said):
+    out = tmp_path / "run"
+    shutil.copytree(run, out)
+    (out / gone).unlink()
+    done = convert("quantize", "--run", out, "--out", tmp_path / "x.tflite", check=False)
+    assert done.returncode == status
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.glob("*.tflite"))
+
+
+def test_a_damaged_network_or_crops_are_named(run, tmp_path):
+    for name, cut in (("best.keras", 100), ("crops/pixels.bin", 1000)):
+        out = tmp_path / name.partition(".")[0]
+        shutil.copytree(run, out)
+        (out / name).write_bytes((out / name).read_bytes()[:cut])
+        done = convert("quantize", "--run", out, "--out", tmp_path / "x.tflite", check=False)
+        assert done.returncode == 66
+        assert "damaged" in done.stderr or "cut short" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_place_that_can_not_be_written_is_told_before_the_work(run, data, tmp_path):
+    (tmp_path / "file").write_text("")
+    network = tmp_path / "file" / "x.tflite"
+    evaluation = (
+        "evaluate", "--coco", data / "val.json", "--images", data / "val", "--only", "classifier",
+    )  # fmt: skip
+    for arguments in (
+        ("quantize", "--run", run, "--out", network),
+        (*evaluation, "--json", tmp_path / "file" / "x.json"),
+        (*evaluation, "--out", tmp_path / "file" / "x"),
+        ("dequantise", "--out", tmp_path / "file" / "x.keras"),
+        train_arguments(data, tmp_path / "file" / "x"),
+    ):
+        done = convert(*arguments, check=False)
+        assert done.returncode == 69, done.stderr
+        assert "can't write there" in done.stderr
+        assert "picture/s" not in done.stderr
+        assert "face/s" not in done.stderr
+    done = convert("quantize", "--run", run, "--out", tmp_path / "x.bin", check=False)
+    assert done.returncode == 64
+    assert "must end in .tflite" in done.stderr
+
+
 def test_a_network_too_far_from_float_fails_the_gate_and_writes_nothing(run, tmp_path):
     """Logits that differ by little around a large common value: 8 bits can't tell them apart."""
     broken = tmp_path / "broken"

@@ -131,6 +131,18 @@ def test_without_a_test_of_every_label_it_does_not_start(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_test_pictures_that_can_not_be_read_do_not_count(tmp_path, capsys):
+    write_set(tmp_path / "own", "train", 2, seed=1)
+    write_set(tmp_path / "own", "test", 20, seed=3)
+    for path in sorted((tmp_path / "own" / "test").iterdir())[8:]:
+        path.write_bytes(b"cut short")
+    for _ in range(2):  # the crops of a refused start are not taken for a run
+        with pytest.raises(InputError, match="hold 8 with_mask, 8 without_mask, 8 incorrect_mask"):
+            open_store([tmp_path / "own"], [], tmp_path / "run", None)
+        assert "12 pictures that can't be read" in capsys.readouterr().err
+        assert not (tmp_path / "run" / "crops" / "records.npy").exists()
+
+
 def test_parts_do_not_share_what_looks_alike(tmp_path):
     own, other = tmp_path / "own", tmp_path / "other"
     write_set(own, "train", 8, seed=1)
