@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
@@ -19,13 +20,15 @@ import numpy as np
 from convert.coco import read_coco, read_pixels
 from convert.detector.score import Found, Truth, matched
 from convert.golden import record, show
+from convert.output import replace
 from maskedge.camera.frame import ChannelOrder, Frame
 from maskedge.config import DetectorConfig, InferenceConfig
 from maskedge.errors import InputError
+from maskedge.modelfile import ModelFile
 from maskedge.vision.faces import open_detector
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -83,44 +86,74 @@ def gather(
     return np.log(inner) - np.log1p(-inner), hits
 
 
+def _hold_out(network: ModelFile) -> int:
+    try:
+        return int(network.card["training"]["settings"]["hold_out"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"{network.path.with_suffix('.json')}: doesn't say which pictures were held out "
+            "(training.settings.hold_out); export it again"
+        ) from error
+
+
+def _uncalibrated(
+    networks: Sequence[ModelFile], pictures: Iterable[Picture]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """:func:`gather` with copies of the networks whose scores are raw: these stay as they are."""
+    with TemporaryDirectory() as folder:
+        for network in networks:
+            copy = Path(folder) / network.path.name
+            copy.write_bytes(network.path.read_bytes())
+            _describe(copy, {k: v for k, v in network.card.items() if k != "calibration"})
+        config = DetectorConfig(input=320, threshold=LOW, max_faces=MOST)
+        cpu = InferenceConfig(accelerator="cpu", threads=1)
+        detector = open_detector(config, cpu, Path(folder))
+        try:
+            return gather(detector, pictures)  # type: ignore[arg-type]
+        finally:
+            detector.close()
+
+
+def _describe(network: Path, card: dict[str, Any]) -> None:
+    text = json.dumps(card, indent=2) + "\n"
+    replace(network.with_suffix(".json"), lambda path: path.write_text(text, encoding="utf-8"))
+
+
 @click.command(name="calibrate")
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of the set.")
 @click.option("--models", type=click.Path(path_type=Path), default=Path("models"))
 def command(data: Path, models: Path) -> None:
     """Fit the detector's scores on pictures it wasn't trained on, and write them beside it."""
+    from tqdm import tqdm  # noqa: PLC0415
+
     from convert.detector.train import split  # noqa: PLC0415 - loads Keras
 
-    cards = {p: json.loads(p.read_text()) for p in sorted(models.glob("face_detector_*.json"))}
-    if not cards:
+    networks = [ModelFile.load(path) for path in sorted(models.glob("face_detector_*.tflite"))]
+    if not networks:
         raise InputError(f"{models}: holds no face detector; export one first")
-    for path, card in cards.items():
-        card.pop("calibration", None)
-        path.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-    every = next(iter(cards.values()))["training"]["settings"]["hold_out"]
+    every = _hold_out(networks[0])
     _, pictures = split(read_coco(data / "train.json", data / "train"), every)
-    pictures += read_coco(data / "val.json", data / "val")
-    config = DetectorConfig(input=320, threshold=LOW, max_faces=MOST)
-    detector = open_detector(config, InferenceConfig(accelerator="cpu", threads=1), models)
-    try:
-        logits, hits = gather(detector, pictures)  # type: ignore[arg-type]
-    finally:
-        detector.close()
+    if (data / "val.json").exists():
+        pictures += read_coco(data / "val.json", data / "val")
+    if not pictures:
+        raise InputError(f"{data}: no pictures that weren't trained on; add val.json and val/")
+    logits, hits = _uncalibrated(networks, tqdm(pictures, unit="picture", dynamic_ncols=True))
     scale, offset = fit(logits, hits)
-    for path, card in cards.items():
-        card["calibration"] = {
-            "method": "logistic",
-            "scale": round(scale, 4),
-            "offset": round(offset, 4),
-            "overlap": OVERLAP,
-            "boxes": len(hits),
-        }
-        path.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-    for path in cards:
-        show(path, record(path.with_suffix(".tflite")))
+    part = {
+        "method": "logistic",
+        "scale": round(scale, 4),
+        "offset": round(offset, 4),
+        "overlap": OVERLAP,
+        "boxes": len(hits),
+    }
+    for network in networks:
+        _describe(network.path, {**network.card, "calibration": part})
+        show(network.path, record(network.path))
     score = 1 / (1 + np.exp(-(scale * logits + offset)))
     for threshold in (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9):
         kept = hits[score >= threshold]
-        click.echo(f"score {threshold}: precision {kept.mean():.3f}, faces found {int(kept.sum())}")
+        precision = f"{kept.mean():.3f}" if len(kept) else "unknown"
+        click.echo(f"score {threshold}: precision {precision}, faces found {int(kept.sum())}")
     click.echo(f"scale {scale:.4f}, offset {offset:.4f}, from {len(hits)} boxes")
 
 

@@ -3,10 +3,12 @@
 import json
 import shutil
 
+import cv2
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from convert.detector.calibrate import fit
+from convert.detector.calibrate import command, fit
 from convert.detector.score import Found, Truth, matched
 from maskedge.camera.frame import ChannelOrder, Frame
 from maskedge.config import DetectorConfig, InferenceConfig
@@ -94,3 +96,63 @@ def test_nonsense_beside_the_network_is_one_clear_error(models, part):
 def test_the_shipped_detector_is_calibrated():
     for path in models_dir().glob("face_detector_*.json"):
         assert json.loads(path.read_text())["calibration"]["method"] == "logistic"
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Two pictures of one face each, of which annotators marked only the first."""
+    folder = tmp_path / "data"
+    whole = portrait()
+    content = {"images": [], "annotations": [], "categories": [{"id": 1, "name": "face"}]}
+    detector = open_detector(DetectorConfig(), CPU, models_dir())
+    (face,) = detector.detect(Frame(whole, ChannelOrder.RGB, 0.0))
+    detector.close()
+    for number, pixels in enumerate((whole, whole[:, ::-1])):
+        (folder / "val").mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(folder / "val" / f"{number}.png"), pixels[..., ::-1])
+        height, width = pixels.shape[:2]
+        image = {"id": number, "file_name": f"{number}.png", "width": width, "height": height}
+        content["images"].append(image)
+    box = [face.box.x1, face.box.y1, face.box.width, face.box.height]
+    content["annotations"].append({"id": 1, "image_id": 0, "category_id": 1, "bbox": box})
+    (folder / "val.json").write_text(json.dumps(content))
+    nothing = {"images": [], "annotations": [], "categories": []}
+    (folder / "train.json").write_text(json.dumps(nothing))
+    return folder
+
+
+def cards(models):
+    return {path.name: path.read_bytes() for path in models.glob("*.json")}
+
+
+@pytest.mark.timeout(600)
+def test_every_network_is_given_the_same_curve_from_its_raw_scores(models, data):
+    calibrate(models, {"scale": 9.0, "offset": 9.0})  # an earlier one has no say
+    done = CliRunner().invoke(command, ["--data", str(data), "--models", str(models)])
+    assert done.exit_code == 0, (done.output, done.exception)
+    parts = [json.loads(text)["calibration"] for text in cards(models).values()]
+    assert len(parts) == 7
+    assert all(part == parts[0] for part in parts)
+    assert parts[0]["boxes"] >= 2
+    assert parts[0]["scale"] != 9.0
+    calibrate(models, {"scale": 1.0, "offset": 0.0})
+    again = CliRunner().invoke(command, ["--data", str(data), "--models", str(models)])
+    assert again.output.splitlines()[-1] == done.output.splitlines()[-1]
+
+
+@pytest.mark.parametrize("wrong", ["no data", "no pictures", "nothing false", "broken picture"])
+def test_a_calibration_that_fails_leaves_the_one_that_there_is(models, data, wrong):
+    before = cards(models)
+    if wrong == "no data":
+        shutil.rmtree(data)
+    elif wrong == "no pictures":
+        (data / "val.json").unlink()
+    elif wrong == "nothing false":
+        content = json.loads((data / "val.json").read_text())
+        content["annotations"] = []
+        (data / "val.json").write_text(json.dumps(content))
+    else:
+        (data / "val" / "1.png").write_bytes(b"cut short")
+    done = CliRunner().invoke(command, ["--data", str(data), "--models", str(models)])
+    assert isinstance(done.exception, InputError)
+    assert cards(models) == before
