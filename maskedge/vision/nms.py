@@ -105,7 +105,7 @@ def _choose_few(boxes: list[Sequence[float]], iou: float, most: int) -> list[int
             if x1 >= right or left >= x2 or y1 >= bottom or top >= y2:
                 continue
             shared = (min(x2, right) - max(x1, left)) * (min(y2, bottom) - max(y1, top))
-            if shared / (area + other - shared) > iou:
+            if shared > 0 and shared / (area + other - shared) > iou:
                 break
         else:
             kept.append(rank)

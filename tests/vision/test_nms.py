@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from maskedge.geometry import boxes_array, iou_matrix
@@ -26,6 +26,7 @@ scored = st.lists(st.tuples(box, st.integers(0, 8)), max_size=25)
 
 
 @pytest.mark.parametrize("few", [0, 64])
+@example(scored=[((0, 1, 2, 0), 0), ((1, 0, 0, 2), 0)], iou=0.0, most=8)  # lines that cross
 @given(scored=scored, iou=st.sampled_from([0.0, 0.3, 0.45, 0.7, 1.0]), most=st.integers(1, 30))
 def test_it_keeps_what_the_plain_loop_keeps(few, scored, iou, most):
     boxes = boxes_array([(x, y, x + w, y + h) for (x, y, w, h), _ in scored])
@@ -70,3 +71,11 @@ def test_a_box_alone_stays_where_it_is(few, monkeypatch):
     boxes = [[0.0, 0.0, 10.0, 12.0], [8.0, 9.0, 30.0, 30.0], [40.0, 0.0, 50.0, 10.0]]
     np.testing.assert_allclose(vote(boxes, [0.9, 0.8, 0.1], [0, 1, 2]), boxes, rtol=1e-6)
     assert vote(boxes, [0.9, 0.8, 0.1], []) == []
+
+
+@pytest.mark.parametrize("few", [0, 10**6])
+@pytest.mark.parametrize(("height", "bottom"), [(6.0, (10 + 0.6 * 6) / 1.6), (4.0, 10.0)])
+def test_who_overlaps_by_half_has_a_say(few, height, bottom, monkeypatch):
+    monkeypatch.setattr(nms, "FEW_PAIRS", few)
+    boxes = [[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 10.0, height]]
+    np.testing.assert_allclose(vote(boxes, [0.5, 0.5], [0]), [[0, 0, 10, bottom]], rtol=1e-6)
