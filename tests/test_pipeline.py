@@ -95,7 +95,9 @@ def test_boxes_over_the_edge_are_told_within_the_picture():
 
 def test_small_and_blurred_faces_are_not_judged():
     small = Door(verdict={"min_face": 100})
-    assert decided(small.stay(5, (face(320, size=99), BARE))) == []
+    results = small.stay(5, (face(320, size=99), BARE))
+    assert decided(results) == []
+    assert not any(result.unclear for result in results)  # nor measured
     assert small.step((face(320, size=99), BARE)).persons[0].label == "unsure"
 
     blurred = Door(
@@ -129,6 +131,7 @@ def test_a_still_scene_without_persons_is_not_looked_at():
     door = Door(gate)
     gate.moving = False
     assert not any(result.looked for result in door.stay(2))
+    assert gate.kept is None
     gate.moving = True
     assert door.step((face(320), MASK)).looked
 
@@ -174,6 +177,34 @@ def test_the_budget_bounds_the_faces_classified():
     assert max(result.classified for result in results) == 4
     started = [d for result in results for d in result.decisions]
     assert len(started) == len({d.track_id for d in started}) == 32
+
+
+def test_of_those_equally_unsure_the_largest_face_is_judged_first():
+    door = Door(classifier={"budget": 1})
+    small, large = (face(200, size=60), BARE), (face(450, size=120), BARE)
+    looks = [look for result in door.stay(1, small, large) for look in result.looks]
+    assert [look.box for look in looks[:2]] == [large[0], small[0]]
+
+
+def test_a_face_too_blurred_to_be_judged_takes_nobodys_turn():
+    blurred, clear_one = (face(200, size=120), BARE), (face(450, size=60), BARE)
+
+    def assess(_frame, box):
+        return ClearQuality(box.size, sharpness=0.0 if box == blurred[0] else 1000.0)
+
+    door = Door(assess=assess, classifier={"budget": 1})
+    results = door.stay(2, blurred, clear_one)
+    assert any(look.box == blurred[0] for result in results for look in result.unclear)
+    assert decided(results) == [("started", None)]
+
+
+def test_who_is_not_decided_on_comes_before_who_is():
+    door = Door(classifier={"budget": 1})
+    door.stay(5, (face(200, size=120), MASK))
+    both = door.stay(0.8, (face(200, size=120), MASK), (face(450, size=60), BARE))
+    assert both[-1].persons[0].label == "with_mask"
+    boxes = [look.box for result in both for look in result.looks]
+    assert boxes.count(face(450, size=60)) > boxes.count(face(200, size=120))
 
 
 def test_decided_persons_cost_little():

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 EPILOG = """\b
 Examples:
-  maskedge bench                    about a minute and a half
+  maskedge bench                    about a minute
   maskedge bench --quick            some ten seconds, coarse
   maskedge bench --threads 4 --accelerator auto
   maskedge bench --json > mine.json

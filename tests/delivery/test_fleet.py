@@ -1,5 +1,7 @@
 """docs/fleet.md: the bridge and the counting program, with repetitions and a restart."""
 
+import json
+import re
 import sqlite3
 import subprocess
 import sys
@@ -9,7 +11,8 @@ import paho.mqtt.client as mqtt
 import pytest
 from mosquitto import PATIENCE, Mosquitto, wait_for
 
-EXAMPLES = Path(__file__).parents[2] / "docs/examples"
+GUIDE = Path(__file__).parents[2] / "docs/fleet.md"
+EXAMPLES = GUIDE.parent / "examples"
 
 
 @pytest.fixture
@@ -84,3 +87,28 @@ def test_every_violation_is_counted_once(site, centre, count, publish, outbox, m
     count()
     wait_for(lambda: len(count.result()) == 40, "all events")
     assert count.result() == sorted(event.event_id for event in events)
+
+
+def test_programs_that_share_a_subscription_divide_the_events(centre, publish, outbox, make):
+    topic = re.search(r"`(\$share/[^`]+)`", GUIDE.read_text())[1]
+    heard, counters = [[], []], []
+    for number, mine in enumerate(heard):
+        counter = mqtt.Client(
+            mqtt.CallbackAPIVersion.VERSION2, client_id=f"counter-{number}", protocol=mqtt.MQTTv5
+        )
+        counter.on_message = lambda _c, _u, said, mine=mine: mine.append(said.payload)
+        counter.connect("127.0.0.1", centre.port)
+        counter.subscribe(topic, qos=1)
+        counter.loop_start()
+        counters.append(counter)
+    wait_for(lambda: centre.log().count("Sending SUBACK") == 2, "both subscriptions")
+    publish(centre.client())
+    events = make(20)
+    outbox.put(*events)
+    wait_for(lambda: sum(map(len, heard)) == len(events), "all events")
+    for counter in counters:
+        counter.disconnect()
+        counter.loop_stop()
+    ids = [json.loads(payload)["event_id"] for mine in heard for payload in mine]
+    assert sorted(ids) == sorted(event.event_id for event in events)
+    assert all(heard)

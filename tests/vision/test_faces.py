@@ -147,6 +147,17 @@ def test_another_frame_is_not_taken_for_the_one_that_was_shrunk(detector, portra
     assert len(detector.detect(Frame(pixels, ChannelOrder.RGB, 0.0))) == 1
 
 
+def test_what_was_shrunk_is_looked_at_once(detector, portrait):
+    shot = Frame(scene(portrait, 480, 640)[0], ChannelOrder.RGB, 0.0)
+    empty = Frame(np.full((480, 640, 3), 90, np.uint8), ChannelOrder.RGB, 0.1)
+    detector.shrunk(shot)
+    faces = detector.detect(shot)
+
+    assert faces
+    assert detector.detect(empty) == []
+    assert detector.detect(shot) == faces
+
+
 def test_an_empty_room_has_no_faces(detector):
     pixels = np.full((480, 640, 3), 120, np.uint8)
 
@@ -254,6 +265,20 @@ def test_no_more_faces_than_asked(portrait):
     faces = one.detect(Frame(np.hstack([pixels, pixels]), ChannelOrder.RGB, 0.0))
 
     assert len(faces) == 1
+
+
+def test_the_one_that_is_asked_for_is_the_surest(detector):
+    shot = Frame(crowd(640, 480, 32), ChannelOrder.RGB, 0.0)
+    one = open_detector(DetectorConfig(max_faces=1), CPU, models_dir())
+
+    (face,) = one.detect(shot)
+    assert face.score == pytest.approx(detector.detect(shot)[0].score)
+
+
+def test_a_crowd_of_as_many_as_asked_is_found_whole(detector):
+    shot = Frame(crowd(640, 480, DetectorConfig().max_faces), ChannelOrder.RGB, 0.0)
+
+    assert len(detector.detect(shot)) == DetectorConfig().max_faces
 
 
 def test_a_4k_frame_costs_no_frame_sized_memory(detector, portrait):

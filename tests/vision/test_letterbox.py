@@ -80,6 +80,16 @@ def test_the_frame_itself_is_never_changed():
     assert (shot.pixels == before).all()
 
 
+def test_of_a_much_larger_frame_every_second_row_is_never_read():
+    pixels = np.random.default_rng(2).integers(0, 256, (4 * 192, 4 * 320, 3), np.uint8)
+    other = pixels.copy()
+    other[1::2] = 255 - other[1::2]
+    box = Letterbox(192, 320)
+    one, same = (written(box, Frame(p, ChannelOrder.RGB, 0.0))[1] for p in (pixels, other))
+
+    assert (one == same).all()
+
+
 @settings(max_examples=20)
 @given(height=st.integers(1, 300), width=st.integers(1, 300))
 def test_a_frame_may_be_a_view_with_gaps_between_its_rows(height, width):

@@ -74,6 +74,15 @@ def test_crop_repeats_the_edge_where_the_square_leaves_the_picture():
     assert (crop[:30, 25:] == 0).all()
 
 
+@pytest.mark.parametrize("x", [-90, 10, 70])
+@pytest.mark.parametrize("y", [-90, 70])
+def test_crop_beside_the_picture_is_its_edge(x, y):
+    pixels = np.full((50, 50, 3), (10, 20, 30), np.uint8)
+    pixels[1:-1, 1:-1] = 0
+    box = Box(x, y, x + 20, y + 20)
+    assert (square_crop(pixels, box, 40, 0.0) == (10, 20, 30)).all()
+
+
 @pytest.mark.parametrize(
     "box",
     [
@@ -196,6 +205,7 @@ def test_a_coral_judges_one_by_one(classifier, with_coral, runs):
     runs.clear()
     np.testing.assert_array_equal(coral.classify(frame, boxes), expected)
     assert (coral.backend, runs) == ("edgetpu", [])
+    assert coral.batches == ()  # nor does it hold memory for more
 
 
 def test_the_processor_that_stands_in_for_a_coral_judges_several_at_once(

@@ -136,6 +136,14 @@ def test_a_screen_that_flickers_for_ever_is_tolerated_and_a_person_before_it_is_
     assert gate.moved(scene.frame(things=[*screen(now), (210, 45, 30, 30, 10)]), now + 0.1)
 
 
+def test_a_change_as_large_as_a_persons_is_never_tolerated(gate):
+    scene = Scene()
+    strong = watch(
+        gate, scene, 120, things=lambda t: [(200, 40, 60, 40, 80 + 50 * (round(t * FPS) % 2))]
+    )
+    assert len(strong) == 1200
+
+
 def test_what_swings_around_its_own_mean_is_seen(gate):
     scene = Scene()
     watch(gate, scene, 10, things=[(100, 80, 60, 60, 130)])

@@ -66,6 +66,11 @@ def test_sharpness_does_not_depend_on_the_size_of_the_face():
     assert max(values) < 1.5 * min(values)
 
 
+def test_a_sensors_noise_before_a_plain_wall_is_no_face_in_focus():
+    wall = np.clip(np.random.default_rng(2).normal(90, 1, (32, 32, 3)), 0, 255).astype(np.uint8)
+    assert quality(wall).sharpness < quality(drawn_face(64)).sharpness
+
+
 def test_blur_lowers_sharpness_step_by_step():
     face = drawn_face(128)
     values = [quality(blurred(face, share)).sharpness for share in (0.001, 0.03, 0.06, 0.10)]
