@@ -13,7 +13,7 @@ from maskedge.bench.clock import LEAST_RUNS, WARM_UP, measure
 from maskedge.bench.pictures import FACES, SIZES, crowd
 from maskedge.bench.whole import Bench, slope
 from maskedge.commands.bench import STAGES
-from maskedge.inference.fake_tpu import FakeTpu
+from maskedge.inference.fake_tpu import FakeTpu, Fault
 from maskedge.modelfile import models_dir
 from maskedge.scene import hall
 
@@ -58,8 +58,12 @@ def test_a_start_costs_more_than_an_empty_python_and_fits_a_small_memory(report)
     assert 30 < start["rss_mib"] <= 150
 
 
-def test_the_table_says_what_was_asked_for():
-    table = bench_command("--threads", "2", "--input", "480")
+def test_the_table_says_what_was_asked_for(tmp_path):
+    tpu = FakeTpu(tmp_path / "tpu.json")
+    tpu.fail(Fault.NO_DEVICE)
+    coral = ("--accelerator", "edgetpu", "--device", tpu.device)
+    table = bench_command("--threads", "2", "--input", "480", *coral)
+    assert "note: on the CPU, not the Edge TPU: " in table
     for text in (*STAGES.values(), "480x384", "ratio", "classifier, 4 at once", "MiB resident"):
         assert text in table
 

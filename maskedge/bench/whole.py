@@ -88,6 +88,12 @@ class Bench:
         assert isinstance(detector, BuiltinDetector)  # noqa: S101 - the configuration says so
         return detector
 
+    @property
+    def fault(self) -> str | None:
+        """Why the Edge TPU wasn't used though it was asked for; None when all is well."""
+        faults = (vision.fault for vision in self._visions.values())
+        return next((fault for fault in faults if fault), None)
+
     def close(self) -> None:
         """Free them."""
         for vision in self._visions.values():

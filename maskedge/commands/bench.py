@@ -102,9 +102,12 @@ def command(
         report["budget"] = gather(
             bench.crowd(size, FACES[-1], seconds, budget) for size in sizes if not quick
         )
+        fault = bench.fault
     after = machine.state()
     report["after"] = after
     report["warnings"] = machine.warnings(report["machine"], after)
+    if fault:
+        report["warnings"].append(f"on the CPU, not the Edge TPU: {fault}")
     click.echo(json.dumps(report, indent=2) if as_json else _tables(report))
     return EX_OK
 
