@@ -100,6 +100,19 @@ def roc_auc(positive: NDArray[np.bool_], score: NDArray[np.float32]) -> float | 
     return round(float((ranks[positive].sum() - ones * (ones + 1) / 2) / (ones * zeros)), 4)
 
 
+def roc(
+    positive: NDArray[np.bool_], score: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """False and true positive rate from nothing called to everything; equal scores are one step."""
+    order = np.argsort(-score, kind="stable")
+    ends = np.flatnonzero(np.diff(score[order], append=-np.inf))
+    found, wrong = (np.cumsum(hits[order])[ends] for hits in (positive, ~positive))
+    return (
+        np.concatenate([[0.0], wrong / max(1, int((~positive).sum()))]),
+        np.concatenate([[0.0], found / max(1, int(positive.sum()))]),
+    )
+
+
 def precision_recall(
     positive: NDArray[np.bool_], score: NDArray[np.float32]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import numpy as np
 
-from convert.metrics import ECE_BINS, precision_recall
+from convert.metrics import ECE_BINS, precision_recall, roc
 from maskedge.vision.base import LABELS
 
 if TYPE_CHECKING:
@@ -59,6 +59,33 @@ def curves_plot(truth: NDArray[np.int64], scores: NDArray[np.float32], path: Pat
         if (truth == i).any():
             precision, recall = precision_recall(truth == i, scores[:, i])
             axes.plot(recall, precision, label=label)
+    axes.set_xlabel("recall")
+    axes.set_ylabel("precision")
+    axes.set_ylim(0, 1.02)
+    axes.legend()
+    figure.savefig(path, dpi=110)
+
+
+def roc_plot(truth: NDArray[np.int64], scores: NDArray[np.float32], path: Path) -> None:
+    """True against false positive rate of each label against the rest."""
+    figure, axes = _figure()
+    for i, label in enumerate(LABELS):
+        if (truth == i).any() and (truth != i).any():
+            axes.plot(*roc(truth == i, scores[:, i]), label=label)
+    axes.plot([0, 1], [0, 1], "grey", linewidth=1)
+    axes.set_xlabel("false positive rate")
+    axes.set_ylabel("true positive rate")
+    if len(axes.lines) > 1:
+        axes.legend()
+    figure.savefig(path, dpi=110)
+
+
+def detector_plot(figures: dict[str, Any], path: Path) -> None:
+    """Precision and recall of the detector, at both overlaps where they are given."""
+    figure, axes = _figure()
+    for name, part in (("overlap 0.5", figures), ("overlap 0.3", figures.get("at_iou_0.3", {}))):
+        if part.get("curve"):
+            axes.plot(part["curve"]["recall"], part["curve"]["precision"], label=name)
     axes.set_xlabel("recall")
     axes.set_ylabel("precision")
     axes.set_ylim(0, 1.02)
@@ -132,6 +159,7 @@ CLASSIFIER_COLUMNS: dict[str, Any] = {
     "incorrect called with": itemgetter("incorrect_called_with_mask"),
     "ECE": itemgetter("ece"),
 }
+LABEL_COLUMNS = ("faces", "precision", "recall", "f1", "roc_auc", "average_precision")
 
 
 def write_report(folder: Path, report: dict[str, Any], seen: Judged) -> None:
@@ -145,7 +173,7 @@ def write_report(folder: Path, report: dict[str, Any], seen: Judged) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     parts = [f"<h1>maskedge on {html.escape(str(report.get('coco', 'a set')))}</h1>", _flat(report)]
     if "detector" in report:
-        parts += _detector_part(report["detector"])
+        parts += _detector_part(folder, report["detector"])
     if "classifier" in report:
         parts += _classifier_part(folder, report["classifier"], seen)
     if "robustness" in report:
@@ -158,8 +186,11 @@ def write_report(folder: Path, report: dict[str, Any], seen: Judged) -> None:
     (folder / "report.html").write_text(page + "\n".join(parts), encoding="utf-8")
 
 
-def _detector_part(figures: dict[str, Any]) -> list[str]:
+def _detector_part(folder: Path, figures: dict[str, Any]) -> list[str]:
     parts = ["<h2>Detector</h2>", _flat(figures)]
+    if figures.get("curve"):
+        detector_plot(figures, folder / "detector.png")
+        parts.append(_picture(folder / "detector.png"))
     for name, slices in figures.items():
         if isinstance(slices, dict) and all(isinstance(v, dict) for v in slices.values()):
             keys = [
@@ -174,6 +205,8 @@ def _classifier_part(folder: Path, figures: dict[str, Any], seen: Judged) -> lis
     from convert.worst import contact_sheet
 
     parts = ["<h2>Classifier</h2>", _table("All", {"all": figures}, CLASSIFIER_COLUMNS)]
+    columns = {k: itemgetter(k) for k in LABEL_COLUMNS}
+    parts.append(_table("by label", figures["by_label"], columns))
     parts += [
         _table(name.replace("_", " "), figures[name], CLASSIFIER_COLUMNS)
         for name in figures
@@ -184,17 +217,20 @@ def _classifier_part(folder: Path, figures: dict[str, Any], seen: Judged) -> lis
         return parts
     confusion_plot(figures["confusion"], folder / "confusion.png")
     curves_plot(truth, scores, folder / "precision_recall.png")
+    roc_plot(truth, scores, folder / "roc.png")
     reliability_plot(truth, scores, folder / "reliability.png")
-    names = ["confusion.png", "precision_recall.png", "reliability.png"]
+    names = ["confusion.png", "precision_recall.png", "roc.png", "reliability.png"]
     rows = contact_sheet(seen, folder / "worst.png")
     if rows:
         numbered = {str(number): row for number, row in enumerate(rows, 1)}
         parts.append(_table("Worst errors", numbered, {k: itemgetter(k) for k in rows[0]}))
         names = ["worst.png", *names]
-    for name in names:
-        coded = base64.b64encode((folder / name).read_bytes()).decode()
-        parts.append(f'<img alt="{name}" src="data:image/png;base64,{coded}">')
-    return parts
+    return [*parts, *(_picture(folder / name) for name in names)]
+
+
+def _picture(path: Path) -> str:
+    coded = base64.b64encode(path.read_bytes()).decode()
+    return f'<img alt="{path.name}" src="data:image/png;base64,{coded}">'
 
 
 def _crops_part(figures: dict[str, Any]) -> list[str]:

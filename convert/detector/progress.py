@@ -107,6 +107,19 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
         text = json.dumps(self._history, indent=1)
         replace(self._files.history, lambda path: path.write_text(text))
 
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        """Plot the history."""
+        del logs
+        from convert.plots import history_plot  # noqa: PLC0415 - loads matplotlib
+
+        rows = []
+        for epoch in self._history["epochs"]:
+            scored = {f"AP {k}": v["ap"] for k, v in epoch.get("validation", {}).items()}
+            known = {k: v for k, v in scored.items() if v is not None}
+            rows.append({"epoch": epoch["epoch"], "loss": epoch["loss"], **known})
+        names = dict.fromkeys(name for row in rows for name in row if name != "epoch")
+        history_plot(rows, self._files.folder / "history.png", tuple(names))
+
     def _validate(self, network: Any) -> dict[str, Any]:
         from convert.detector.validate import validate  # noqa: PLC0415 - only where it is asked
 

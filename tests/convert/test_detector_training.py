@@ -75,6 +75,7 @@ def test_a_run_keeps_weights_and_history(trained):
     assert epochs[3]["validation"]["held_out"]["pictures"] == 2
     assert epochs[3]["validation"]["val"]["pictures"] == 2
     assert not list(trained.glob("partial.*"))
+    assert (trained / "history.png").stat().st_size > 1000
 
 
 def test_the_weights_kept_are_a_running_mean(trained, start):

@@ -6,6 +6,7 @@ from convert.metrics import (
     calibration_error,
     confusion,
     fit_temperature,
+    roc,
     roc_auc,
     summary,
 )
@@ -39,6 +40,16 @@ def test_ranking_figures():
         5 / 6, abs=1e-4
     )
     assert average_precision(np.array([False]), np.array([0.5])) is None
+
+
+def test_the_roc_curve_holds_the_area_that_ranks_tell():
+    rng = np.random.default_rng(0)
+    positive = rng.random(200) < 0.3
+    score = np.round(rng.normal(positive, 1), 1).astype(np.float32)  # with ties
+    wrong, found = roc(positive, score)
+    assert (wrong[0], found[0], wrong[-1], found[-1]) == (0, 0, 1, 1)
+    area = float(np.sum(np.diff(wrong) * (found[1:] + found[:-1]) / 2))
+    assert area == pytest.approx(roc_auc(positive, score), abs=1e-4)
 
 
 def test_summary_counts_what_matters():

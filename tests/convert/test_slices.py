@@ -209,4 +209,8 @@ def test_the_command_writes_all_of_it(tmp_path):
     page = (tmp_path / "report" / "report.html").read_text()
     for said in ("by focus", "by mask brightness", "by tag", "hardship", "Tight crops", "by 0.3"):
         assert said in page
+    for said in ("by label", "roc_auc", "average_precision", 'alt="roc.png"', 'alt="detector.png"'):
+        assert said in page
+    for name in ("confusion", "precision_recall", "roc", "reliability", "detector"):
+        assert cv2.imread(str(tmp_path / "report" / f"{name}.png")) is not None
     assert ("Worst errors" in page) == (tmp_path / "report" / "worst.png").exists()
