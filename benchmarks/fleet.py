@@ -6,7 +6,7 @@
 Every unit is the daemon's own outbox (SQLite) and publisher with a connection of its own; only
 camera and networks are left out. One subscriber with a durable session counts what arrives. The
 broker is a real mosquitto that is stopped and started again in the middle. Needs some 8 open files
-a unit.
+a unit in each process.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ from maskedge.events import EventBuilder, Models, Votes
 from maskedge.geometry import Box
 
 BURST = 20  # events of each unit at once, for the throughput
+FILES, SPARE_FILES = 8, 100  # open in a unit, and besides; the broker has one for each unit
 
 
 class Unit:
@@ -234,6 +235,12 @@ def main() -> None:
         first, units, port, rate, folder = arguments.work
         work(int(first), int(units), int(port), float(rate), Path(folder))
         return
+    files = FILES * max(arguments.devices // arguments.processes, arguments.devices // FILES)
+    if resource.RLIM_INFINITY != most < files + SPARE_FILES:
+        parser.error(
+            f"needs {files + SPARE_FILES} open files a process, {most} are allowed: raise "
+            "ulimit -Hn, or take fewer --devices"
+        )
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         keeping = ("persistence true", f"persistence_location {folder}/")

@@ -50,6 +50,7 @@ def test_help(name, started):
         (f"detector_vs_yunet docs --yunet {TINY}", EX_NOINPUT, "can't read it as YuNet"),
         ("drift none --cache none", EX_NOINPUT, "none: no such file"),
         ("fleet --devices 3 --processes 4", EX_USAGE, "--devices 3 is less than --processes"),
+        ("fleet --devices 1000000000000", EX_USAGE, "open files a process, "),
         ("fleet --rate nan", EX_USAGE, "--rate: nan is no number above 0"),
         ("outbox --batch 0", EX_USAGE, "--batch: 0 is less than 1"),
         ("outbox --folder none", EX_NOINPUT, "none: no such file"),
