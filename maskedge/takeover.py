@@ -15,6 +15,7 @@ from maskedge.delivery import credentials
 from maskedge.errors import MaskedgeError, ModelError, ResourceError
 from maskedge.models.store import Store
 from maskedge.reload import FileWatch
+from maskedge.vision.inputs import View, shipped, side_for
 from maskedge.vision.system import Vision
 
 if TYPE_CHECKING:
@@ -164,8 +165,8 @@ def _successor(
     new = loaded.config
     credentials.password(new.mqtt)
     credentials.tls_context(new.mqtt.tls)
-    same = _networks(new) == _networks(old)
     seen = frame if new.camera == old.camera else None
+    same = _networks(new, seen) == _networks(old, seen)
     try:
         wanted = store.folders()
         if wanted != in_use:
@@ -176,6 +177,9 @@ def _successor(
     return Successor(loaded, None if same else Vision.open(new, in_use, seen), refused)
 
 
-def _networks(config: Config) -> tuple[object, ...]:
+def _networks(config: Config, frame: tuple[int, int] | None) -> tuple[object, ...]:
     """What asks for other networks when it changes."""
-    return config.detector, config.classifier.model, config.inference
+    view = View.of(config, frame)
+    sides = {size.long for size in shipped(config.detector.input)}
+    side = side_for((view.height, view.width), view.min_face, sides)
+    return config.detector, config.classifier.model, config.inference, side

@@ -128,6 +128,13 @@ def test_what_the_last_frame_needs_is_open_before_the_swap():
     vision.close()
 
 
+def test_smaller_faces_than_the_networks_in_use_can_find_ask_for_others():
+    smaller = Config.model_validate({"verdict": {"min_face": 30}})
+    vision = successor_of(asked(smaller, frame=(1280, 720))).vision
+    assert vision.detector.sizes == (Size(640, 384),)
+    vision.close()
+
+
 def test_frames_of_another_camera_say_nothing_of_the_next(networks):
     networks.may_open.set()
     other = OTHER_NETWORKS.model_copy(update={"camera": CameraConfig(width=1920, height=1080)})
