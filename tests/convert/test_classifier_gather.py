@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from drawn_people import write_set
 
-from convert.classifier.data import FaceFinder, coco_samples
+from convert.classifier.data import INCORRECT, WITH, WITHOUT, FaceFinder, coco_samples
 from convert.classifier.gather import collect, open_crops
 from maskedge.errors import InputError, UsageError
 
@@ -75,6 +75,20 @@ def test_pictures_of_any_kind_are_taken_from_folders(data, tmp_path):
         path.write_bytes(cv2.imencode(".png", np.full((40, 40, 3), 90, np.uint8))[1].tobytes())
     samples = collect(data, tmp_path / "crops", None)
     assert [s.kind for s in samples[18:]] == ["covered", "not_covered"]
+    assert [s.allowed for s in samples[18:]] == [WITH, WITHOUT | INCORRECT]
+    assert [s.margin for s in samples[18:]] == [0.1, 0.1]
+
+
+def test_faces_of_one_named_group_are_of_one_group_in_the_crops(data, tmp_path):
+    file = data / "train.json"
+    content = json.loads(file.read_text())
+    for image, name in zip(content["images"], ("ann", "bob", "ann", ""), strict=True):
+        image["group"] = name
+    file.write_text(json.dumps(content))
+    records = crops(data, tmp_path / "run").records
+    of = {str(r["name"]): int(r["group"]) for r in records}
+    assert of["train_000.jpg"] == of["train_002.jpg"]
+    assert len(set(of.values())) == 5
 
 
 def test_crops_are_cut_again_when_the_data_changed_and_only_then(data, tmp_path):

@@ -3,12 +3,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from drawn_people import landmarks
 
 keras = pytest.importorskip("keras", reason="training needs the extra 'convert'")
 
 from click.testing import CliRunner  # noqa: E402 - after the skip
 
-from convert.classifier.batches import Batches, split, targets, untaught  # noqa: E402
+from convert.classifier.batches import Batches, pools, split, targets, untaught  # noqa: E402
 from convert.classifier.data import (  # noqa: E402
     INCORRECT,
     RECORD,
@@ -67,6 +68,45 @@ def test_no_group_is_trained_on_and_validated():
     assert 3 < len(validation) < 150
     again = split(store, 0.2)
     np.testing.assert_array_equal(again[1], validation)
+
+
+def test_what_looks_like_a_test_face_neither_trains_nor_validates():
+    groups = np.repeat(np.arange(60), 3)
+    store = store_of(180, kind="with", allowed=WITH, group=groups)
+    store.records["test"][::9] = True
+    store.records["validation"][4::9] = True
+    training, validation = split(store, 0.1)
+    tested = set(groups[store.records["test"]])
+    assert len(training) > 10
+    assert len(validation) > 10
+    assert tested.isdisjoint(groups[training])
+    assert tested.isdisjoint(groups[validation])
+
+
+def test_a_face_of_which_nothing_is_known_trains_only_if_it_is_surely_one():
+    store = store_of(4, kind="face", allowed=WITHOUT)
+    store.records["landmark_score"] = [0.5, 0.61, 0, 0.9]
+    assert pools(store, np.arange(4))["face"].tolist() == [1, 3]
+
+
+def test_a_drawn_mask_changes_the_label():
+    """Bare faces with landmarks make examples of the other two classes."""
+    store = store_of(8, kind="without", allowed=WITHOUT, face=60, landmark_score=0.9)
+    store.records["landmarks"] = landmarks()
+    allowed = Batches(store, np.arange(8), Recipe(size=32, batch=200), 1)[0][1]
+    shares = allowed.mean(0)
+    assert shares[0] == pytest.approx(0.07 / 0.33, abs=0.1)
+    assert shares[1] == pytest.approx(0.16 / 0.33, abs=0.1)
+    assert shares[2] == pytest.approx(0.10 / 0.33, abs=0.1)
+
+
+def test_classes_come_alike_often_however_few_pictures_one_has():
+    kinds = np.array(["with"] * 80 + ["without"] * 15 + ["incorrect"] * 5)
+    bits = np.array([WITH] * 80 + [WITHOUT] * 15 + [INCORRECT] * 5)
+    store = store_of(100, kind=kinds, allowed=bits)
+    allowed = Batches(store, np.arange(100), Recipe(size=32, batch=400), 1)[0][1]
+    assert allowed.mean(0).min() > 0.2
+    assert allowed.mean(0).max() < 0.5
 
 
 def test_faces_of_two_allowed_classes_never_validate():

@@ -202,6 +202,49 @@ def test_groups_that_the_set_names_are_split_together_and_told_on(coco, tmp_path
     assert len(set.union(*parts.values())) > 1
 
 
+def divided(out):
+    return {
+        picture.path.name[7:]: (name, picture)
+        for name in ("train", "val", "test")
+        if (out / f"{name}.json").exists()
+        for picture in read_coco(out / f"{name}.json", out / name)
+    }
+
+
+def test_the_seed_alone_decides_who_is_where(coco, tmp_path):
+    parts = {}
+    for name, seed in (("one", 1), ("again", 1), ("other", 2)):
+        run(coco, "--out", tmp_path / name, "--val", 0.3, "--test", 0.3, "--seed", seed)
+        parts[name] = {file: part for file, (part, _) in divided(tmp_path / name).items()}
+    assert parts["one"] == parts["again"] != parts["other"]
+
+
+def test_what_a_set_says_of_its_faces_is_kept_and_boxes_end_at_the_edge(coco, tmp_path):
+    file = coco / "people.json"
+    content = json.loads(file.read_text())
+    first, second, third = content["annotations"][:3]
+    first["by"], second["iscrowd"] = "another detector", 1
+    third["bbox"] = [200, -10, 60, 60]  # of 240 x 120 pixels
+    file.write_text(json.dumps(content))
+    run(coco, "--out", tmp_path / "out")
+    _, picture = divided(tmp_path / "out")["people_000.jpg"]
+    assert picture.source == "drawn"
+    assert [face.by for face in picture.faces] == ["another detector", None, None]
+    assert [face.crowd for face in picture.faces] == [False, True, False]
+    assert picture.faces[2].box == Box(200, 0, 240, 50)
+
+
+def test_the_contact_sheet_shows_faces_of_each_label(coco, tmp_path):
+    run(coco, "--out", tmp_path / "out")
+    sheet = cv2.imread(str(tmp_path / "out" / "contact_sheet.png"))
+    bar, tile = 18, 80
+    assert sheet.shape == (3 * (bar + tile), 12 * tile, 3)
+    for row in range(3):
+        top = row * (bar + tile) + bar
+        shown = [sheet[top : top + tile, x : x + tile].tobytes() for x in range(0, 960, tile)]
+        assert len(set(shown)) == 12  # as many faces as the set has of each
+
+
 def test_labels_of_other_sets_are_understood():
     assert standard_label("Mask-Weared Incorrect", {}) == "incorrect_mask"
     assert standard_label("no mask", {}) == "without_mask"

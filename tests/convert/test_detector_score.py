@@ -49,6 +49,17 @@ def test_a_face_found_twice_is_right_once():
     assert result["ap"] == pytest.approx(0.5 + 0.5 * 2 / 3, abs=1e-4)
 
 
+def test_the_surest_takes_the_face_in_whatever_order_they_come():
+    shifted = (20.0, 10.0, 60.0, 50.0)  # IoU 0.6: enough, but worse than the surer one
+    scored = [(shifted, 0.5), (FACE, 0.9), (OTHER, 0.7)]
+    one, other = (
+        score_detections([found(*s)], [truth(FACE, OTHER)]) for s in (scored, scored[::-1])
+    )
+
+    assert one == other
+    assert one["ap"] == 1
+
+
 def test_an_ignored_face_is_neither_missed_nor_false():
     labelled = truth(FACE, OTHER, ignored=[False, True])
     silent = score_detections([found((FACE, 0.9))], [labelled])
