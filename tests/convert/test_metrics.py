@@ -2,9 +2,11 @@ import numpy as np
 import pytest
 
 from convert.metrics import (
+    PRIOR,
     average_precision,
     calibration_error,
     confusion,
+    fit_prior,
     fit_temperature,
     roc,
     roc_auc,
@@ -22,6 +24,27 @@ def test_calibration_error_is_the_gap_between_confidence_and_truth():
     truth = np.array([0] * 8 + [1] * 2)
     assert calibration_error(truth, scores) == pytest.approx(0, abs=1e-6)
     assert calibration_error(np.zeros(10, int), scores) == pytest.approx(0.2, abs=1e-6)
+
+
+def test_too_sure_here_does_not_make_up_for_too_careful_there():
+    confidence = np.repeat([0.9, 0.6], 10)
+    scores = np.column_stack([confidence, 1 - confidence, np.zeros(20)]).astype(np.float32)
+    truth = np.array([0] * 8 + [1] * 2 + [0] * 7 + [1] * 3)
+    assert calibration_error(truth, scores) == pytest.approx(0.1, abs=1e-6)
+
+
+def test_the_head_is_moved_to_the_shares_of_an_entrance():
+    """Scores that expect each class as often as training showed it, and then as the prior says."""
+    rng = np.random.default_rng(0)
+    share = np.array([0.6, 0.1, 0.3])
+    truth = rng.choice(3, 6000, p=share)
+    seen = np.eye(3)[truth] * 2 + rng.normal(0, 1, (6000, 3))
+    logits = (2 * seen + np.log(share)).astype(np.float32)  # Bayes' rule for these Gaussians
+    wanted = np.log(np.array(PRIOR) / share)
+    assert fit_prior(truth, logits) == pytest.approx(wanted - wanted[0], abs=0.15)
+    absent = truth != 2
+    kept = fit_prior(truth[absent], logits[absent], np.array([0, 0, 0.7], np.float32))
+    assert kept[2] == pytest.approx(0.7)
 
 
 def test_temperature_makes_overconfident_scores_honest():

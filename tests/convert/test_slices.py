@@ -57,6 +57,12 @@ def test_every_face_is_in_one_slice_of_size_light_focus_and_source():
     assert members(found, "by_source") == {"a": [0, 2], "b": [1]}
 
 
+def test_sizes_leave_no_gap():
+    sizes = (0, 19.99, 20, 31.99, 32, 63.99, 64, 5000)
+    found = slices([look(size=size) for size in sizes], np.zeros(8, int))
+    assert list(members(found, "by_size").values()) == [[0, 1], [2, 3], [4, 5], [6, 7]]
+
+
 def test_masks_are_sliced_by_their_own_pixels_and_bare_faces_are_in_none():
     cloths = [(0, 10, 40), (100, 200, 120), (5, 200, 240), (100, 200, 120)]
     looks = [look(cloth=cloth) for cloth in cloths]
