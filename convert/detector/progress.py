@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import time
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import keras
 import numpy as np
 
 from convert.detector.loss import DetectorLoss
 from convert.output import replace
+from maskedge.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 MEAN_EVERY = 4
 """Steps between updates of the running mean."""
+
+FIXED = ("height", "width", "hold_out")
+"""Settings that can't change when a run goes on: its network or its division depend on them."""
 
 
 class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
@@ -54,18 +59,40 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
         return len(self._history["epochs"])
 
     def resumed(self) -> Any:
-        """The model of the last checkpoint, with its optimiser; history and mean are taken up."""
-        self._history["epochs"] = json.loads(self._files.history.read_text())["epochs"]
-        model = keras.models.load_model(
-            self._files.model, custom_objects={"DetectorLoss": DetectorLoss}
-        )
-        network = _network(model)
-        latest = network.get_weights()
-        network.load_weights(self._files.mean)
-        self._mean = network.get_weights()
-        network.set_weights(latest)
-        self._updates = self._history["epochs"][-1]["updates"]
+        """The model of the last checkpoint, with its optimiser; history and mean are taken up.
+
+        Raises:
+            UsageError: the run was begun with other settings that can't change.
+            InputError: the checkpoint is damaged.
+        """
+        try:
+            stored = json.loads(self._files.history.read_text(encoding="utf-8"))
+            before, self._history["epochs"] = stored["settings"], stored["epochs"]
+            self._same(before)
+            model = keras.models.load_model(
+                self._files.model, custom_objects={"DetectorLoss": DetectorLoss}
+            )
+            network = _network(model)
+            latest = network.get_weights()
+            network.load_weights(self._files.mean)
+            self._mean = network.get_weights()
+            network.set_weights(latest)
+            self._updates = self._history["epochs"][-1]["updates"]
+        except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+            raise InputError(
+                f"{self._files.folder}: damaged, can't go on from it: {error}; train anew with "
+                "another --out, and --start mean.weights.h5 if that is whole"
+            ) from error
         return model
+
+    def _same(self, before: dict[str, Any]) -> None:
+        for name in FIXED:
+            old, new = before[name], self._history["settings"][name]
+            if old != new:
+                raise UsageError(
+                    f"{self._files.folder}: was begun with {name.replace('_', ' ')} {old}, not "
+                    f"{new}; go on with that, or train anew with another --out"
+                )
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Start the clock."""

@@ -12,9 +12,12 @@ import pytest
 from convert_command import ENVIRONMENT, convert
 from drawn_people import write_set
 
+from convert.classifier.run import ClassifierRun
+from convert.metrics import fit_temperature, summary
+from convert.quantize import integer_logits
 from maskedge.config import ClassifierConfig, InferenceConfig
-from maskedge.modelfile import models_dir
-from maskedge.vision.masks import open_classifier
+from maskedge.modelfile import ModelFile, models_dir
+from maskedge.vision.masks import open_classifier, softmax
 
 pytest.importorskip("tensorflow", reason="training and conversion need the extra 'convert'")
 
@@ -95,6 +98,25 @@ def test_the_int8_network_runs_in_the_daemons_runtime(network):
     assert classifier.model.card["metrics"]["agreement"] >= 0.99
     assert classifier.temperature == classifier.model.card["calibration"]["temperature"]
     classifier.close()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:keras")
+def test_temperature_prior_and_figures_are_those_of_the_int8_network_itself(run, network):
+    card = ModelFile.load(network).card
+    whole = ClassifierRun.open(run)
+    logits = integer_logits(network, whole.validation_crops())
+    calibration, told = card["calibration"], card["metrics"]
+    assert calibration["temperature"] == fit_temperature(whole.truth, logits)
+    assert told["int8"] == summary(whole.truth, softmax(logits, calibration["temperature"]))
+    small = softmax(integer_logits(network, whole.validation_crops(28)), calibration["temperature"])
+    assert told["int8_faces_shrunk_to_28"] == summary(whole.truth, small)
+    own = whole.store.records["validation"][whole.validation]
+    assert told["int8_validation_set"]["faces"] == own.sum() > 0
+    assert told["int8_held_out_of_training"]["faces"] == (~own).sum() > 0
+    before, after = (whole.network(name).get_layer("head") for name in ("best", "calibrated"))
+    moved = np.asarray(after.get_weights()[1]) - np.asarray(before.get_weights()[1])
+    assert moved == pytest.approx(calibration["shift_in_head"], abs=1e-3)
+    assert np.abs(moved).max() > 0
 
 
 def test_a_run_goes_on_with_what_it_was_begun_with(data, run, tmp_path):

@@ -105,6 +105,10 @@ def float_weights(e):
     e.tensor(e.find("CONV_2D").inputs[1]).type = schema.TensorType.FLOAT32
 
 
+def unscaled_weights(e):
+    e.tensor(e.find("CONV_2D").inputs[1]).quantization = None
+
+
 def computed_weights(e):
     e.find("CONV_2D").inputs[1] = e.graph.inputs[0]
 
@@ -188,6 +192,7 @@ def strided_slice(e):
         (sixteen_bit, "8 bit", "CONV_2D", "is int16"),
         (no_scale, "quantised", "CONV_2D", "no scale"),
         (float_weights, "8 bit", "CONV_2D", "weights are float32"),
+        (unscaled_weights, "8 bit", "CONV_2D", "must be quantised"),
         (computed_weights, "constant weights", "CONV_2D", "computed at run time"),
         (dense_per_channel, "dense per channel", "FULLY_CONNECTED", "8 scales"),
         (fused_pool, "fused activation", "MAX_POOL_2D", "fused"),
@@ -212,6 +217,18 @@ def test_each_broken_rule_is_named_with_its_layer(edit, tmp_path, breaks, rule, 
     if layer:
         assert hits[0].layer.split()[0].isdigit()
         assert hits[0].layer in str(hits[0])
+
+
+@pytest.mark.parametrize(
+    ("breaks", "rule", "says"),
+    [(float_output, "8 bit", "output"), (batch_of_two, "batch", "input")],
+)
+def test_what_goes_in_and_out_is_named_itself(edit, tmp_path, breaks, rule, says):
+    """Besides the layers that it touches: there may be none."""
+    breaks(edit)
+    (hit,) = (v for v in preflight(edit.save(tmp_path / "broken.tflite")) if not v.layer)
+    assert hit.rule == rule
+    assert hit.message.startswith(says)
 
 
 def test_an_untouched_network_breaks_none(edit, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -84,7 +85,8 @@ def test_the_weights_kept_are_a_running_mean(trained, start):
     before = network.get_weights()
     network.load_weights(trained / "mean.weights.h5")
     mean = network.get_weights()
-    keeper = Keeper(Checkpoint(trained), {"momentum": 0.998}, {}, 0)
+    settings = json.loads((trained / "history.json").read_text())["settings"]
+    keeper = Keeper(Checkpoint(trained), settings, {}, 0)
     last = keeper.resumed().get_layer("face_detector").get_weights()
 
     def distance(a, b):
@@ -130,6 +132,27 @@ def test_a_second_run_does_not_overwrite_the_first(trained, data):
 def test_there_must_be_a_run_to_resume(tmp_path, data):
     with pytest.raises(UsageError, match="no run to resume"):
         run("--data", data, "--out", tmp_path / "none", "--resume", *SMALL)
+
+
+@pytest.mark.parametrize(("name", "value"), [("height", 96), ("hold_out", 5)])
+def test_a_run_does_not_go_on_with_another_size_or_division(tmp_path, name, value):
+    settings = {"momentum": 0.998, "height": 64, "width": 64, "hold_out": 4}
+    stored = {"settings": settings, "epochs": [{"epoch": 1, "updates": 2}]}
+    (tmp_path / "history.json").write_text(json.dumps(stored))
+    keeper = Keeper(Checkpoint(tmp_path), {**settings, name: value}, {}, 0)
+    with pytest.raises(UsageError, match=f"was begun with .* {settings[name]}, not {value}"):
+        keeper.resumed()
+
+
+@pytest.mark.parametrize("file", ["history.json", "last.keras", "mean.weights.h5"])
+def test_a_damaged_checkpoint_is_named(trained, tmp_path, file):
+    out = tmp_path / "run"
+    shutil.copytree(trained, out)
+    settings = json.loads((out / "history.json").read_text())["settings"]
+    (out / file).write_bytes((out / file).read_bytes()[:100])
+    with pytest.raises(InputError, match="damaged, can't go on from it"):
+        Keeper(Checkpoint(out), settings, {}, 0).resumed()
+    keras.backend.clear_session()
 
 
 @pytest.mark.parametrize("size", ["100x100", "320", "x", "32x32"])
