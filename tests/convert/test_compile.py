@@ -172,10 +172,20 @@ def padded_batch(e):
     operation.inputs = [operation.inputs[0], e.constant(0, 1, 0, 0, 0, 0, 0, 0)]
 
 
+def computed_padding(e):
+    padded_batch(e)
+    e.find("PAD").inputs[1] = e.graph.inputs[0]
+
+
 def strided_slice(e):
     operation = e.retype(e.find("ADD"), "STRIDED_SLICE")
     edges = e.constant(0, 0, 0, 0)
     operation.inputs = [operation.inputs[0], edges, edges, e.constant(1, 2, 1, 1)]
+
+
+def computed_strides(e):
+    strided_slice(e)
+    e.find("STRIDED_SLICE").inputs[3] = e.graph.inputs[0]
 
 
 @pytest.mark.parametrize(
@@ -205,7 +215,9 @@ def strided_slice(e):
         (long_softmax, "softmax", "SOFTMAX", "up to 16000"),
         (softmax_over_a_map, "softmax", "SOFTMAX", "one dimension"),
         (padded_batch, "padding", "PAD", "none for the batch"),
+        (computed_padding, "padding", "PAD", "must be constant"),
         (strided_slice, "strides", "STRIDED_SLICE", "constant 1"),
+        (computed_strides, "strides", "STRIDED_SLICE", "constant 1"),
     ],
 )
 def test_each_broken_rule_is_named_with_its_layer(edit, tmp_path, breaks, rule, layer, says):
