@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -5,6 +6,8 @@ import textwrap
 import cv2
 import numpy as np
 import pytest
+
+from maskedge.modelfile import models_dir
 
 
 def convert(*arguments):
@@ -65,4 +68,15 @@ def test_a_place_that_can_not_be_written_is_one_line(tmp_path, how):
     done = convert("dataset", tmp_path / "set", "--out", out)
     assert done.returncode == 69
     assert f"{out}: can't write there" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_the_system_refuses_is_one_line(tmp_path):
+    for suffix in (".tflite", ".json"):
+        shutil.copy((models_dir() / "mask_classifier.tflite").with_suffix(suffix), tmp_path)
+    (tmp_path / "figures.json").write_text('{"models": {}}')
+    named = f"no/such={tmp_path / 'figures.json'}"
+    done = convert("report", "--models", tmp_path, "--figures", named)
+    assert done.returncode == 69
+    assert "no: No such file or directory: give a place" in done.stderr
     assert "Traceback" not in done.stderr
