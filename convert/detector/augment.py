@@ -77,13 +77,13 @@ def change_look(picture: Pixels, rng: Generator) -> Pixels:
     picture = _light(picture, rng)
     if rng.random() < 0.1:  # noqa: PLR2004
         picture = np.repeat(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)[..., None], 3, axis=2)
-    if rng.random() < 0.15:  # noqa: PLR2004
+    if rng.random() < 0.35:  # noqa: PLR2004
         picture = _blur(picture, rng)
     if rng.random() < 0.15:  # noqa: PLR2004
         noise = rng.standard_normal(picture.shape, np.float32) * np.float32(rng.uniform(2, 14))
         picture = np.clip(picture + noise, 0, 255).astype(np.uint8)
-    if rng.random() < 0.2:  # noqa: PLR2004
-        quality = int(rng.integers(25, 80))
+    if rng.random() < 0.3:  # noqa: PLR2004
+        quality = int(rng.integers(20, 80))
         code = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
         picture = np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR), np.uint8)
     return picture
@@ -94,15 +94,23 @@ def _light(picture: Pixels, rng: Generator) -> Pixels:
     if rng.random() < 0.15:  # noqa: PLR2004
         return picture
     tone = np.linspace(0, 1, 256) ** np.exp(rng.normal(0, 0.3))
-    tone = 0.5 + (tone - 0.5) * rng.uniform(0.65, 1.3) + rng.normal(0, 0.08)
+    tone = 0.5 + (tone - 0.5) * rng.uniform(0.4, 1.3) + rng.normal(0, 0.1)
     balance = np.exp(rng.normal(0, 0.06, 3))
     table = np.clip(tone[:, None] * balance * 255, 0, 255).astype(np.uint8)[None]
     return cv2.LUT(picture, table).astype(np.uint8, copy=False)
 
 
 def _blur(picture: Pixels, rng: Generator) -> Pixels:
-    """Out of focus, or moved along a line."""
-    if rng.random() < 0.5:  # noqa: PLR2004
+    """Soft as a cheap lens or a stream of few bits, out of focus, or moved along a line."""
+    way = rng.random()
+    if way < 0.35:  # noqa: PLR2004
+        height, width = picture.shape[:2]
+        factor = rng.uniform(0.4, 0.8)
+        small = (int(width * factor), int(height * factor))
+        less = cv2.resize(picture, small, interpolation=cv2.INTER_AREA)
+        soft = cv2.resize(less, (width, height), interpolation=cv2.INTER_LINEAR)
+        return soft.astype(np.uint8, copy=False)
+    if way < 0.75:  # noqa: PLR2004
         focus = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.5, 1.6)))
         return focus.astype(np.uint8, copy=False)
     length = int(rng.integers(3, 8))

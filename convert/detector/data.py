@@ -29,7 +29,7 @@ MIN_VISIBLE = 0.45
 """Share of a face that must lie inside the cut-out to count."""
 REFERENCE = 320
 """The input size that whole pictures are scaled for."""
-WHOLE = 0.4
+WHOLE = 0.5
 """How often a picture keeps about the scale that it has at run time."""
 LEAST_COVER = 0.7
 """Share of a view's longer side that a picture covers at least: empty canvas teaches nothing."""
@@ -46,11 +46,13 @@ class Sample:
         pixels: uint8 (height, width, 3), RGB.
         boxes: float32 (faces, 4), pixels.
         bare: bool (faces,), whether a mask may be drawn on it.
+        spared: bool (faces,), whether it is a region that is neither face nor background.
     """
 
     pixels: NDArray[np.uint8]
     boxes: NDArray[np.float32]
     bare: NDArray[np.bool_]
+    spared: NDArray[np.bool_]
 
 
 def load_samples(pictures: Sequence[Picture]) -> list[Sample]:
@@ -64,6 +66,7 @@ def load_samples(pictures: Sequence[Picture]) -> list[Sample]:
             read_pixels(picture),
             np.array([f.box for f in picture.faces], np.float32).reshape(-1, 4),
             np.array([f.label in BARE for f in picture.faces], bool),
+            np.array([f.crowd for f in picture.faces], bool),
         )
         for picture in pictures
     ]
@@ -177,7 +180,7 @@ def cut_out(sample: Sample, view: NDArray[np.uint8], rng: Generator) -> NDArray[
     picture[...] = cv2.resize(part, (dw, dh), interpolation=method)
     factor = np.array([dw / (sx2 - sx1), dh / (sy2 - sy1)] * 2, np.float32)
     boxes = (sample.boxes - (sx1, sy1, sx1, sy1)) * factor
-    faces = _visible(boxes, sample.bare, picture, rng)
+    faces = _visible(boxes, sample, picture, rng)
     if rng.random() < 0.5:  # noqa: PLR2004
         picture[...] = picture[:, ::-1].copy()
         faces[:, [0, 2]] = dw - faces[:, [2, 0]]
@@ -219,7 +222,7 @@ def _place(
 
 def _visible(
     boxes: NDArray[np.float32],
-    bare: NDArray[np.bool_],
+    sample: Sample,
     picture: NDArray[np.uint8],
     rng: Generator,
 ) -> NDArray[np.float32]:
@@ -229,8 +232,9 @@ def _visible(
     full = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
     share = np.prod(extent, axis=1) / np.maximum(full, 1e-6)
     size = extent.max(axis=1, initial=0)
-    kind = np.where((share >= MIN_VISIBLE) & (size >= MIN_FACE), FACE, IGNORE)
-    for index in np.flatnonzero(bare & (kind == FACE) & (size >= 2 * MIN_FACE)):
+    clear = (share >= MIN_VISIBLE) & (size >= MIN_FACE) & ~sample.spared
+    kind = np.where(clear, FACE, IGNORE)
+    for index in np.flatnonzero(sample.bare & (kind == FACE) & (size >= 2 * MIN_FACE)):
         if rng.random() < DRAWN:
             draw_mask(picture, boxes[index], rng)
     seen = (share > 0) & (extent.min(axis=1, initial=np.inf) > 0)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +16,7 @@ import numpy as np
 from convert.backend import need_tensorflow
 from convert.coco import read_coco, read_pixels
 from convert.detector.network import OFFSET_ZERO, SIZE_ZERO, STRIDES
+from convert.output import writable
 from maskedge.camera.frame import ChannelOrder, Frame
 from maskedge.errors import InputError, MaskedgeError
 from maskedge.modelfile import SCHEMA, ModelFile
@@ -21,7 +24,7 @@ from maskedge.vision.inputs import SHIPPED
 from maskedge.vision.letterbox import Letterbox
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -147,7 +150,14 @@ def _without_curves(figures: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def export(run: Path, data: Path, out: Path, *, count: int = CALIBRATION) -> list[Path]:
+def export(
+    run: Path,
+    data: Path,
+    out: Path,
+    *,
+    count: int = CALIBRATION,
+    progress: Callable[[Sequence[Any]], Iterable[Any]] = iter,
+) -> list[Path]:
     """Write the shipped networks of a training run, each with its card.
 
     Args:
@@ -155,6 +165,7 @@ def export(run: Path, data: Path, out: Path, *, count: int = CALIBRATION) -> lis
         data: the set that it was trained on.
         out: where the networks go.
         count: pictures to calibrate with.
+        progress: shows how many sizes are done.
 
     Raises:
         InputError: the run or the pictures can't be read.
@@ -174,8 +185,8 @@ def export(run: Path, data: Path, out: Path, *, count: int = CALIBRATION) -> lis
     if (data / "val.json").exists():
         sets["val"] = read_coco(data / "val.json", data / "val")
     sets = {name: pictures for name, pictures in sets.items() if pictures}
+    writable(out)
     content = to_int8(files.mean, representative_pictures(training, count))
-    out.mkdir(parents=True, exist_ok=True)
     described = {
         "training": {
             "settings": history["settings"],
@@ -186,15 +197,16 @@ def export(run: Path, data: Path, out: Path, *, count: int = CALIBRATION) -> lis
     }
     exact = {name: validate_file(files.mean, pictures) for name, pictures in sets.items()}
     written = []
-    for size in SHIPPED:
-        shaped = reshape(content, size[1], size[0])
-        path = write_model(out, shaped, size, **described)
-        metrics = {name: measure(path, pictures) for name, pictures in sets.items()}
-        if size == (SIDE, SIDE):
-            _gate(exact, metrics)
-            described["float"] = {name: figures["ap"] for name, figures in exact.items()}
-        write_model(out, shaped, size, **described, metrics=_without_curves(metrics))
-        written.append(path)
+    with TemporaryDirectory() as drafts:  # what the gate refuses replaces nothing
+        for size in progress(SHIPPED):
+            shaped = reshape(content, size[1], size[0])
+            draft = write_model(Path(drafts), shaped, size, **described)
+            metrics = {name: measure(draft, pictures) for name, pictures in sets.items()}
+            if size == (SIDE, SIDE):
+                _gate(exact, metrics)
+                described["float"] = {name: figures["ap"] for name, figures in exact.items()}
+            shown = _without_curves(metrics)
+            written.append(write_model(out, shaped, size, **described, metrics=shown))
     return written
 
 
@@ -204,7 +216,8 @@ def _gate(exact: dict[str, Any], metrics: dict[str, Any]) -> None:
         if before is not None and after is not None and after < before - TOLERANCE:
             raise GateError(
                 f"int8 costs {100 * (before - after):.1f} points of AP on {name} "
-                f"({before:.3f} to {after:.3f}); calibrate with more pictures"
+                f"({before:.3f} to {after:.3f}); nothing was written: give another --count, or "
+                "train a few epochs more with --start and a lower --rate"
             )
 
 
@@ -212,11 +225,20 @@ def _gate(exact: dict[str, Any], metrics: dict[str, Any]) -> None:
 @click.option("--run", type=click.Path(path_type=Path), default=Path("runs/detector"))
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of the set.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("models"), show_default=True)
-@click.option("--count", default=CALIBRATION, show_default=True, help="Pictures to calibrate with.")
+@click.option(
+    "--count",
+    default=CALIBRATION,
+    type=click.IntRange(1),
+    show_default=True,
+    help="Pictures to calibrate with.",
+)
 def command(run: Path, data: Path, out: Path, count: int) -> None:
     """Quantise a trained face detector for all input sizes that ship."""
     need_tensorflow("export")
-    for path in export(run, data, out, count=count):
+    from tqdm import tqdm  # noqa: PLC0415
+
+    shown_sizes = partial(tqdm, unit="size", dynamic_ncols=True)
+    for path in export(run, data, out, count=count, progress=shown_sizes):
         metrics = json.loads(path.with_suffix(".json").read_text())["metrics"]
         shown = ", ".join(f"{name} AP {figures['ap']}" for name, figures in metrics.items())
         click.echo(f"{path}: {path.stat().st_size} bytes, {shown}")

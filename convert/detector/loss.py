@@ -53,14 +53,14 @@ class DetectorLoss(keras.losses.Loss):  # type: ignore[misc]  # Keras has no typ
             y_pred: float32 (batch, cells, 5) from ``training_model``.
         """
         logits, boxes = y_pred[..., 0], self._decode(y_pred[..., 1:])
-        target, matched, ignored = self._assign(
+        target, matched, counts = self._assign(
             y_true, ops.stop_gradient(ops.sigmoid(logits)), ops.stop_gradient(boxes)
         )
-        total = ops.maximum(ops.sum(target), 1.0)
+        total = ops.maximum(ops.sum(target * counts), 1.0)
         probability = ops.sigmoid(logits)
         cross = ops.softplus(logits) - logits * target
-        weight = ops.square(probability - target) * (1.0 - ignored)
-        box_loss = (1.0 - _ciou(boxes, matched)) * target
+        weight = ops.square(probability - target) * counts
+        box_loss = (1.0 - _ciou(boxes, matched)) * target * counts
         return (ops.sum(weight * cross) + BOX_WEIGHT * ops.sum(box_loss)) / total
 
     def _decode(self, stored: Any) -> Any:
@@ -71,7 +71,7 @@ class DetectorLoss(keras.losses.Loss):  # type: ignore[misc]  # Keras has no typ
         return ops.concatenate([middle - half, middle + half], axis=-1)
 
     def _assign(self, y_true: Any, scores: Any, boxes: Any) -> tuple[Any, Any, Any]:
-        """Targets per cell: score (B, N), box (B, N, 4), ignored (B, N)."""
+        """Targets per cell: score (B, N), box (B, N, 4), and how much it counts (B, N)."""
         faces, kind = y_true[..., :4], y_true[..., 4:]  # (B, M, 4), (B, M, 1)
         inside = self._candidates(faces)
         iou = _pairwise_iou(faces, boxes) * inside * ops.cast(kind == FACE, "float32")
@@ -88,11 +88,16 @@ class DetectorLoss(keras.losses.Loss):  # type: ignore[misc]  # Keras has no typ
         target = ops.max(metric * scale, axis=1)
         matched = ops.matmul(ops.transpose(chosen, (0, 2, 1)), faces)
         spared = ops.max(inside * ops.cast(kind == IGNORE, "float32"), axis=1)
-        ignored = spared * ops.cast(target <= 0, "float32")
+        found = ops.cast(target > 0, "float32")
+        # A face of few cells would be heard less than a large one by as much.
+        cells = ops.sum(chosen, axis=2)  # (B, M)
+        louder = ops.sqrt(TOP / ops.maximum(cells, 1.0))
+        counts = ops.matmul(ops.transpose(chosen, (0, 2, 1)), louder[..., None])[..., 0]
+        counts = found * counts + (1.0 - found) * (1.0 - spared)
         return (
             ops.stop_gradient(target),
             ops.stop_gradient(matched),
-            ops.stop_gradient(ignored),
+            ops.stop_gradient(counts),
         )
 
     def _candidates(self, faces: Any) -> Any:

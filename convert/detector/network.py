@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from maskedge.errors import InputError, MaskedgeError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -153,17 +155,32 @@ def load_imagenet(model: Any, weights: Path | None) -> None:
         model: from :func:`build_detector`.
         weights: a ``.weights.h5`` of ``MobileNetV2(alpha=0.35, include_top=False)``; None
             downloads it.
+
+    Raises:
+        InputError: the file can't be read as that.
+        MaskedgeError: it can't be downloaded.
     """
     import keras  # noqa: PLC0415
 
-    source = keras.applications.MobileNetV2(
-        input_shape=(224, 224, 3),
-        alpha=0.35,
-        include_top=False,
-        weights="imagenet" if weights is None else None,
-    )
-    if weights is not None:
-        source.load_weights(weights)
+    try:
+        source = keras.applications.MobileNetV2(
+            input_shape=(224, 224, 3),
+            alpha=0.35,
+            include_top=False,
+            weights="imagenet" if weights is None else None,
+        )
+    except Exception as error:
+        if "fetch failure" not in str(error):
+            raise
+        raise MaskedgeError(
+            f"ImageNet's weights: {error}; download that file where there is a network and give "
+            "--weights FILE"
+        ) from error
+    try:
+        if weights is not None:
+            source.load_weights(weights)
+    except (OSError, ValueError) as error:
+        raise InputError(f"--weights {weights}: no weights of MobileNetV2 0.35: {error}") from error
     for layer in model.layers:
         if layer.name == "Conv1" or layer.name.startswith(("block_", "expanded_conv_")):
             norm = "bn_Conv1" if layer.name == "Conv1" else f"{layer.name}_BN"

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from convert.detector.loss import DetectorLoss
+from convert.detector.optimiser import PointwiseMuon
 from convert.output import replace
 from maskedge.errors import InputError, UsageError
 
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
 MEAN_EVERY = 4
 """Steps between updates of the running mean."""
 
-FIXED = ("height", "width", "hold_out")
-"""Settings that can't change when a run goes on: its network or its division depend on them."""
+FIXED = ("height", "width", "hold_out", "labels")
+"""Settings that can't change when a run goes on: what was learnt so far depends on them."""
 
 
 class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no types
@@ -69,9 +70,8 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
             stored = json.loads(self._files.history.read_text(encoding="utf-8"))
             before, self._history["epochs"] = stored["settings"], stored["epochs"]
             self._same(before)
-            model = keras.models.load_model(
-                self._files.model, custom_objects={"DetectorLoss": DetectorLoss}
-            )
+            ours = {"DetectorLoss": DetectorLoss, "PointwiseMuon": PointwiseMuon}
+            model = keras.models.load_model(self._files.model, custom_objects=ours)
             network = _network(model)
             latest = network.get_weights()
             network.load_weights(self._files.mean)
@@ -90,8 +90,9 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
             old, new = before[name], self._history["settings"][name]
             if old != new:
                 raise UsageError(
-                    f"{self._files.folder}: was begun with {name.replace('_', ' ')} {old}, not "
-                    f"{new}; go on with that, or train anew with another --out"
+                    f"{self._files.folder}: was begun with {name.replace('_', ' ')} "
+                    f"{old or 'of the set'}, not {new or 'of the set'}; go on with that, or train "
+                    "anew with another --out"
                 )
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:

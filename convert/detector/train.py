@@ -35,6 +35,7 @@ class Settings:
         seed: of all randomness.
         hold_out: every so many pictures of the training split one is kept for validation; 0: none.
         mosaic: how often four pictures are put together in one.
+        labels: name of the file with the training labels; empty: the set's own.
     """
 
     height: int = 256
@@ -48,6 +49,7 @@ class Settings:
     seed: int = 1
     hold_out: int = 20
     mosaic: float = 0.5
+    labels: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ def train(  # noqa: PLR0913 - all but three are named settings
     *,
     weights: Path | None = None,
     start: Path | None = None,
+    labels: Path | None = None,
     resume: bool = False,
     workers: int = 2,
     validate_every: int = 5,
@@ -93,6 +96,7 @@ def train(  # noqa: PLR0913 - all but three are named settings
         settings: see :class:`Settings`.
         weights: ImageNet weights of the trunk; None downloads them.
         start: weights of an earlier run to start from instead.
+        labels: of the training pictures, instead of ``train.json``.
         resume: go on after the last checkpoint in ``out``.
         workers: threads that make batches.
         validate_every: epochs between validations; 0: never.
@@ -103,7 +107,7 @@ def train(  # noqa: PLR0913 - all but three are named settings
         The file of the weights to export.
 
     Raises:
-        InputError: pictures or labels can't be read.
+        InputError: pictures, labels or weights can't be read.
         UsageError: ``out`` has a run and ``resume`` isn't asked, or the other way round.
     """
     from convert.detector.data import (  # noqa: PLC0415 - loads Keras
@@ -124,6 +128,10 @@ def train(  # noqa: PLR0913 - all but three are named settings
     pictures, held_out = split(
         read_coco(data / "train.json", data / "train")[:limit], settings.hold_out
     )
+    if labels is not None:  # what is held out is measured with its own
+        pictures, _ = split(read_coco(labels, data / "train")[:limit], settings.hold_out)
+    if not any(picture.faces for picture in pictures):
+        raise InputError(f"{labels or data / 'train.json'}: no face to learn from")
     steps = settings.steps or max(1, len(pictures) // settings.batch)
     validation = {"held_out": held_out} if held_out else {}
     if (data / "val.json").exists():
@@ -169,6 +177,7 @@ def _fresh(settings: Settings, steps: int, weights: Path | None, start: Path | N
         load_imagenet,
         training_model,
     )
+    from convert.detector.optimiser import PointwiseMuon  # noqa: PLC0415
 
     keras.utils.set_random_seed(settings.seed)
     network = build_detector(settings.height, settings.width)
@@ -192,7 +201,12 @@ def _fresh(settings: Settings, steps: int, weights: Path | None, start: Path | N
     )
     model = training_model(network)
     model.compile(
-        keras.optimizers.AdamW(schedule, weight_decay=settings.decay, global_clipnorm=10.0),
+        PointwiseMuon(
+            schedule,
+            weight_decay=settings.decay,
+            adam_weight_decay=settings.decay,
+            global_clipnorm=10.0,
+        ),
         loss=DetectorLoss(settings.height, settings.width),
         jit_compile=compiled_steps(),
     )
@@ -204,16 +218,40 @@ def _fresh(settings: Settings, steps: int, weights: Path | None, start: Path | N
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/detector"))
 @click.option("--weights", type=click.Path(path_type=Path), help="ImageNet weights of the trunk.")
 @click.option("--start", type=click.Path(path_type=Path), help="Weights of an earlier run.")
+@click.option("--labels", type=click.Path(path_type=Path), help="From convert relabel.")
 @click.option("--resume", is_flag=True, help="Go on after the last checkpoint.")
 @click.option("--size", default="256x256", show_default=True, help="Training pictures, WxH.")
-@click.option("--epochs", default=60, show_default=True)
-@click.option("--steps", default=0, help="Batches per epoch; 0: as many as pictures need.")
-@click.option("--batch", default=24, show_default=True)
-@click.option("--rate", default=1e-3, show_default=True, help="Peak learning rate.")
+@click.option("--epochs", default=60, type=click.IntRange(1), show_default=True)
+@click.option(
+    "--steps",
+    default=0,
+    type=click.IntRange(0),
+    help="Batches per epoch; 0: as many as pictures need.",
+)
+@click.option("--batch", default=24, type=click.IntRange(1), show_default=True)
+@click.option(
+    "--rate",
+    default=1e-3,
+    type=click.FloatRange(0, min_open=True),
+    show_default=True,
+    help="Peak learning rate.",
+)
 @click.option("--seed", default=1, show_default=True)
-@click.option("--hold-out", default=20, show_default=True, help="Keep one in so many; 0: none.")
+@click.option(
+    "--hold-out",
+    default=20,
+    type=click.IntRange(0),
+    show_default=True,
+    help="Keep one in so many, from 2; 0: none.",
+)
 @click.option("--stop-after", type=int, help="Stop after so many epochs; --resume goes on.")
-@click.option("--mosaic", default=0.5, show_default=True, help="Share of pictures made of four.")
+@click.option(
+    "--mosaic",
+    default=0.5,
+    type=click.FloatRange(0, 1),
+    show_default=True,
+    help="Share of pictures made of four.",
+)
 @click.option("--threads", default=0, help="Of the framework; 0: as many as it likes.")
 @click.option("--workers", default=2, show_default=True, help="Threads that make batches.")
 @click.option("--validate-every", default=5, show_default=True, help="Epochs; 0: never.")
@@ -226,10 +264,14 @@ def command(size: str, threads: int, **options: Any) -> None:
         raise UsageError(f"--size {size}: give width x height, e.g. 256x256") from None
     if width % 32 or height % 32 or min(width, height) < 64:  # noqa: PLR2004
         raise UsageError(f"--size {size}: both must be multiples of 32, at least 64")
+    if options["hold_out"] == 1:
+        raise UsageError("--hold-out 1: would keep every picture; give 0 for none, or 2 and more")
     if threads:
         limit_threads(threads)
     names = ("epochs", "steps", "batch", "rate", "seed", "hold_out", "mosaic")
-    settings = Settings(height=height, width=width, **{n: options.pop(n) for n in names})
+    labels = options["labels"].name if options["labels"] else ""
+    chosen = {name: options.pop(name) for name in names}
+    settings = Settings(height=height, width=width, labels=labels, **chosen)
     data, out = options.pop("data"), options.pop("out")
     kept = train(data, out, settings, **options)
     click.echo(f"weights to export: {kept}")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+
 import cv2
 import numpy as np
 import pytest
@@ -20,12 +22,14 @@ from maskedge.errors import InputError
 from maskedge.geometry import Box
 
 
-def marked_sample(height=200, width=300):
+def marked_sample(height=200, width=300, *, spared=False):
     """A black picture whose faces are solid white, so that boxes can be read off the pixels."""
     pixels = np.zeros((height, width, 3), np.uint8)
     box = (120, 60, 180, 130)
     pixels[box[1] : box[3], box[0] : box[2]] = 255
-    return Sample(pixels, np.array([box], np.float32), np.array([False]))
+    return Sample(
+        pixels, np.array([box], np.float32), bare=np.array([False]), spared=np.array([spared])
+    )
 
 
 @pytest.mark.parametrize("seed", range(25))
@@ -51,6 +55,20 @@ def test_faces_cut_off_or_too_small_are_to_be_ignored():
             if kind == FACE:
                 assert max(box[2] - box[0], box[3] - box[1]) >= 6
     assert kinds == {FACE, IGNORE}
+
+
+def test_a_region_that_may_hold_a_face_is_neither(tmp_path):
+    for seed in range(40):
+        faces = cut_out(
+            marked_sample(spared=True), np.zeros((96, 96, 3), np.uint8), np.random.default_rng(seed)
+        )
+        assert FACE not in faces[:, 4]
+    path = write_set(tmp_path, "train", 1)
+    content = json.loads(path.read_text())
+    content["annotations"][1]["iscrowd"] = 1
+    path.write_text(json.dumps(content))
+    (sample,) = load_samples(read_coco(path, tmp_path / "train"))
+    assert sample.spared.tolist() == [False, True, False]
 
 
 def test_the_same_seed_epoch_and_index_give_the_same_batch(tmp_path):

@@ -114,6 +114,22 @@ def test_the_smallest_face_still_gets_a_cell(loss, grid):
     np.testing.assert_allclose(np.asarray(matched)[np.asarray(wanted) > 0][0], tiny)
 
 
+def test_a_face_of_few_cells_is_heard_as_a_larger_one_almost(loss, grid):
+    small, large = (8.0, 8.0, 24.0, 24.0), (8.0, 8.0, 56.0, 56.0)
+
+    def heard(face):
+        predicted = answer(grid, face, np.zeros(len(grid)))
+        boxes = loss._decode(predicted[..., 1:])
+        found = loss._assign(target((*face, 1)), np.full((1, len(grid)), 0.5), boxes)
+        wanted, _, counts = (np.asarray(part) for part in found)
+        assert (counts[wanted == 0] == 1).all()
+        return (wanted > 0).sum(), (wanted * counts).sum()
+
+    (few, quiet), (many, loud) = heard(small), heard(large)
+    assert many > 2 * few
+    assert loud / quiet == pytest.approx(np.sqrt(many / few), rel=0.01)
+
+
 def test_a_cell_that_two_faces_want_goes_to_the_one_it_overlaps_more(loss, grid):
     near = (20.0, 22.0, 40.0, 48.0)
     predicted = answer(grid, FACE_BOX, np.zeros(len(grid)))

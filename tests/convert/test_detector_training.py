@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from drawn_people import write_set
@@ -18,6 +19,7 @@ pytest.importorskip("tensorflow", reason="conversion needs TensorFlow")
 
 import keras
 
+from convert.detector.data import load_samples
 from convert.detector.export import GateError, _gate, export
 from convert.detector.network import build_detector
 from convert.detector.progress import Keeper
@@ -26,6 +28,7 @@ from convert.detector.train import Checkpoint, main
 from maskedge.camera.frame import ChannelOrder, Frame
 from maskedge.config import DetectorConfig, InferenceConfig
 from maskedge.errors import InputError, ModelError, UsageError
+from maskedge.geometry import Box
 from maskedge.inference import dequantise, open_interpreter
 from maskedge.modelfile import ModelFile
 from maskedge.vision.faces import open_detector
@@ -134,13 +137,15 @@ def test_there_must_be_a_run_to_resume(tmp_path, data):
         run("--data", data, "--out", tmp_path / "none", "--resume", *SMALL)
 
 
-@pytest.mark.parametrize(("name", "value"), [("height", 96), ("hold_out", 5)])
-def test_a_run_does_not_go_on_with_another_size_or_division(tmp_path, name, value):
-    settings = {"momentum": 0.998, "height": 64, "width": 64, "hold_out": 4}
+@pytest.mark.parametrize(
+    ("name", "value"), [("height", 96), ("hold_out", 5), ("labels", "others.json")]
+)
+def test_a_run_does_not_go_on_with_another_size_division_or_labels(tmp_path, name, value):
+    settings = {"momentum": 0.998, "height": 64, "width": 64, "hold_out": 4, "labels": ""}
     stored = {"settings": settings, "epochs": [{"epoch": 1, "updates": 2}]}
     (tmp_path / "history.json").write_text(json.dumps(stored))
     keeper = Keeper(Checkpoint(tmp_path), {**settings, name: value}, {}, 0)
-    with pytest.raises(UsageError, match=f"was begun with .* {settings[name]}, not {value}"):
+    with pytest.raises(UsageError, match=f"was begun with .*, not {value}"):
         keeper.resumed()
 
 
@@ -153,6 +158,60 @@ def test_a_damaged_checkpoint_is_named(trained, tmp_path, file):
     with pytest.raises(InputError, match="damaged, can't go on from it"):
         Keeper(Checkpoint(out), settings, {}, 0).resumed()
     keras.backend.clear_session()
+
+
+def test_other_labels_are_learnt_and_those_held_out_stay(data, start, tmp_path, monkeypatch):
+    others = json.loads((data / "train.json").read_text())
+    for entry in others["annotations"]:
+        entry["bbox"] = [1, 2, 33, 44]
+    (tmp_path / "others.json").write_text(json.dumps(others))
+    seen = {}
+    monkeypatch.setattr(
+        "convert.detector.progress.Keeper._validate",
+        lambda keeper, _: seen.update(keeper._validation) or {},
+    )
+    monkeypatch.setattr(
+        "convert.detector.data.load_samples",
+        lambda pictures: seen.update(trained=pictures) or load_samples(pictures),
+    )
+    run(
+        *("--data", data, "--out", tmp_path / "run", "--labels", tmp_path / "others.json"),
+        *("--start", start, *SMALL, "--epochs", 1, "--validate-every", 1, "--hold-out", 2),
+    )
+
+    assert {f.box for p in seen["trained"] for f in p.faces} == {Box(1, 2, 34, 46)}
+    assert Box(1, 2, 34, 46) not in {f.box for p in seen["held_out"] for f in p.faces}
+    assert not {p.path for p in seen["trained"]} & {p.path for p in seen["held_out"]}
+    assert json.loads((tmp_path / "run" / "history.json").read_text())["settings"]["labels"] == (
+        "others.json"
+    )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--epochs", "0"],
+        ["--batch", "0"],
+        ["--rate", "0"],
+        ["--mosaic", "3"],
+        ["--hold-out", "-1"],
+        ["--hold-out", "1"],
+    ],
+)
+def test_numbers_that_cannot_be_are_refused(data, tmp_path, words):
+    with pytest.raises((UsageError, click.BadParameter)) as refused:
+        run("--data", data, "--out", tmp_path / "run", *words)
+    option = getattr(refused.value, "param", None)
+    assert words[0] in (option.opts if option else str(refused.value))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_set_without_faces_teaches_nothing(data, start, tmp_path):
+    content = json.loads((data / "train.json").read_text())
+    (tmp_path / "none.json").write_text(json.dumps({**content, "annotations": []}))
+    labels = ("--labels", tmp_path / "none.json")
+    with pytest.raises(InputError, match=r"none.json: no face to learn from"):
+        run("--data", data, "--out", tmp_path / "run", "--start", start, *SMALL, *labels)
 
 
 @pytest.mark.parametrize("size", ["100x100", "320", "x", "32x32"])
@@ -173,10 +232,31 @@ def test_weights_of_something_else_to_start_from_are_named(data, tmp_path, kind)
     assert not list((tmp_path / "run").iterdir())
 
 
+def test_weights_of_another_trunk_are_named(data, tmp_path):
+    file = tmp_path / "other.weights.h5"
+    file.write_bytes(b"no weights")
+    with pytest.raises(InputError, match=r"--weights .*other.weights.h5: no weights of MobileNet"):
+        run("--data", data, "--out", tmp_path / "run", "--weights", file, *SMALL)
+
+
 @pytest.fixture(scope="module")
 def exported(trained, data, tmp_path_factory):
     out = tmp_path_factory.mktemp("models")
     return export(trained, data, out, count=4)
+
+
+def test_what_the_gate_refuses_replaces_nothing(trained, data, tmp_path, monkeypatch):
+    shipped = tmp_path / "face_detector_320x320.tflite"
+    shipped.write_bytes(b"in use")
+
+    def refuse(*_):
+        raise GateError("too much")
+
+    monkeypatch.setattr("convert.detector.export._gate", refuse)
+    with pytest.raises(GateError):
+        export(trained, data, tmp_path, count=2)
+    assert [p.name for p in tmp_path.iterdir()] == [shipped.name]
+    assert shipped.read_bytes() == b"in use"
 
 
 def test_every_size_ships_with_its_card_and_can_be_run(exported):
