@@ -47,6 +47,8 @@ def test_help(name, started):
         ("decision_curves --visits 0", EX_USAGE, "--visits: 0 is less than 1"),
         ("decision_curves --fps 0", EX_USAGE, "--fps: 0 is no number above 0"),
         ("detector_input . --coco pyproject.toml", EX_NOINPUT, "pyproject.toml: not JSON"),
+        ("detector_on_video a.mp4 --yunet none.onnx", EX_NOINPUT, "none.onnx: no such file"),
+        (f"detector_on_video a.mp4 --yunet {TINY}", EX_NOINPUT, "can't read it as YuNet"),
         (f"detector_vs_yunet docs --yunet {TINY}", EX_NOINPUT, "can't read it as YuNet"),
         ("drift none --cache none", EX_NOINPUT, "none: no such file"),
         ("fleet --devices 3 --processes 4", EX_USAGE, "--devices 3 is less than --processes"),

@@ -1,0 +1,217 @@
+"""``python -m convert relabel``: a second annotator goes over the faces of a COCO set.
+
+Those who labelled the pictures that there are drew faces each in a way of their own: from the hair
+or from the eyebrows, with ears or without, and left out who stood behind. A detector that learns
+from all of them draws what is between them, and learns that some faces are none. YuNet at twice
+the size draws all faces in one way: a box becomes the mean of the two, a face that it alone is sure
+of is added, and one that it is unsure of becomes a region that is neither right nor wrong.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import numpy as np
+
+from convert.coco import read_coco, read_pixels
+from convert.output import replace, writable
+from maskedge.errors import InputError
+from maskedge.geometry import iou_matrix
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from maskedge.geometry import Boxes
+
+NAME = "YuNet"
+SIDE = 960
+"""Longer side of the pictures as it sees them, pixels: twice and more what the detector does."""
+LEAST = 0.3
+"""Its least score; below, it sees nothing."""
+SEEN = 0.5
+"""Score from which its box of a labelled face counts."""
+SURE = 0.7
+"""Score from which a face that nobody labelled is one."""
+SAME = 0.35
+"""Overlap from which both have drawn the same face."""
+NMS_IOU = 0.45
+CANDIDATES = 5000
+UNKNOWN = "face"
+"""The category of a face whose mask isn't known."""
+
+
+class SecondAnnotator:
+    """YuNet (Wu et al., "YuNet: A Tiny Millisecond-level Face Detector", 2023) from OpenCV.
+
+    Args:
+        model: OpenCV's ONNX file.
+        side: longer side of the pictures as it sees them, pixels; small ones are enlarged.
+
+    Raises:
+        InputError: it can't be read as YuNet.
+    """
+
+    def __init__(self, model: Path, side: int = SIDE) -> None:
+        import cv2  # noqa: PLC0415 - a process that only asks for help needs none
+
+        self._cv2 = cv2
+        self._side = side
+        self._model = model
+        if not model.is_file():
+            raise InputError(f"--yunet {model}: there is no such file")
+        try:
+            self._net = cv2.FaceDetectorYN.create(
+                str(model), "", (side, side), LEAST, NMS_IOU, CANDIDATES
+            )
+        except cv2.error as error:
+            raise InputError(
+                f"--yunet {model}: OpenCV can't read it as YuNet: {error.err}"
+            ) from error
+
+    def faces(self, pixels: NDArray[np.uint8]) -> tuple[Boxes, Any]:
+        """What it sees.
+
+        Args:
+            pixels: uint8 (height, width, 3), RGB.
+
+        Returns:
+            float32 (faces, 4) in pixels of the picture, and float32 (faces,) of scores.
+
+        Raises:
+            InputError: the file isn't YuNet.
+        """
+        cv2 = self._cv2
+        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+        scale = self._side / max(pixels.shape[:2])
+        way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+        pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=way)
+        self._net.setInputSize((pixels.shape[1], pixels.shape[0]))
+        found: Any
+        try:
+            _, found = self._net.detect(pixels)
+        except cv2.error as error:
+            raise InputError(f"--yunet {self._model}: isn't YuNet: {error.err}") from error
+        if found is None:
+            return np.empty((0, 4), np.float32), np.empty(0, np.float32)
+        corners = np.concatenate([found[:, :2], found[:, :2] + found[:, 2:4]], axis=1) / scale
+        return corners.astype(np.float32), found[:, 14]
+
+
+def agree(
+    labels: list[dict[str, Any]], boxes: Boxes, scores: Any
+) -> tuple[int, list[dict[str, Any]]]:
+    """Bring one picture's labels and the second annotator's boxes together.
+
+    Args:
+        labels: COCO annotations; the ``bbox`` of those that both have drawn is changed.
+        boxes: of the second annotator, float32 (faces, 4), pixels.
+        scores: float32 (faces,).
+
+    Returns:
+        How many boxes were changed; and what to add, without ``id``, ``image_id`` and category:
+        faces, and with ``iscrowd`` regions that may hold one.
+    """
+    drawn = np.array([entry["bbox"] for entry in labels], np.float32).reshape(-1, 4)
+    drawn[:, 2:] += drawn[:, :2]
+    if not len(boxes):
+        return 0, []
+    overlap = iou_matrix(drawn, boxes) if len(drawn) else np.zeros((1, len(boxes)), np.float32)
+    changed = 0
+    for row, entry in enumerate(labels):
+        best = int(overlap[row].argmax())
+        mutual = int(overlap[:, best].argmax()) == row
+        if overlap[row, best] >= SAME and mutual and scores[best] >= SEEN:
+            entry["bbox"] = _bbox((drawn[row] + boxes[best]) / 2)
+            changed += 1
+    added = [
+        {"bbox": _bbox(boxes[index]), "iscrowd": int(scores[index] < SURE), "by": NAME}
+        for index in np.flatnonzero(overlap.max(axis=0) < SAME)
+    ]
+    return changed, added
+
+
+def ways_of_drawing(old: NDArray[np.float64], new: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How the second annotator's boxes differ from the first's.
+
+    Args:
+        old: float64 (boxes, 4): x, y, width, height as labelled.
+        new: the same, the means.
+
+    Returns:
+        float64 (4,), medians: how much further right and down its boxes' middles are, and how much
+        wider and taller they are, each as a share of the labelled width or height.
+    """
+    other = 2 * new - old
+    moved = (other[:, :2] + other[:, 2:] / 2 - old[:, :2] - old[:, 2:] / 2) / old[:, 2:]
+    grown = other[:, 2:] / old[:, 2:] - 1
+    return np.asarray(np.median(np.concatenate([moved, grown], axis=1), axis=0), np.float64)
+
+
+def _bbox(box: Any) -> list[float]:
+    x1, y1, x2, y2 = (float(edge) for edge in box)
+    return [round(x1, 1), round(y1, 1), round(x2 - x1, 1), round(y2 - y1, 1)]
+
+
+@click.command(name="relabel")
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of the set.")
+@click.option("--yunet", type=click.Path(path_type=Path), required=True, help="OpenCV's ONNX file.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The JSON to write, for train --task detector --labels.",
+)
+def command(data: Path, yunet: Path, out: Path) -> None:
+    """Let YuNet go over the labels of DATA/train.json as a second annotator.
+
+    Boxes that both drew become their mean; faces that nobody labelled are added, those that it is
+    unsure of as regions that count as neither. DATA stays as it is.
+    """
+    from tqdm import tqdm  # noqa: PLC0415
+
+    source = data / "train.json"
+    pictures = read_coco(source, data / "train")  # says what is wrong with the file
+    content = json.loads(source.read_text(encoding="utf-8"))
+    unknown = [c["id"] for c in content["categories"] if c["name"] == UNKNOWN]
+    if not unknown:
+        unknown = [max((c["id"] for c in content["categories"]), default=0) + 1]
+        content["categories"].append({"id": unknown[0], "name": UNKNOWN})
+    labels: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in content["images"]}
+    for entry in content["annotations"]:
+        labels[entry["image_id"]].append(entry)
+    number = max((entry["id"] for entry in content["annotations"]), default=0)
+    annotator = SecondAnnotator(yunet)
+    writable(out.parent)
+    counts = {"changed": 0, "added": 0, "regions": 0}
+    shown = tqdm(pictures, unit="picture", dynamic_ncols=True)
+    pairs: dict[str, list[tuple[list[float], list[float]]]] = {}
+    for image, picture in zip(content["images"], shown, strict=True):
+        entries = labels[image["id"]]
+        before = [entry["bbox"] for entry in entries]
+        changed, added = agree(entries, *annotator.faces(read_pixels(picture)))
+        counts["changed"] += changed
+        after = (entry["bbox"] for entry in entries)
+        pairs.setdefault(picture.source, []).extend(
+            (old, new) for old, new in zip(before, after, strict=True) if old is not new
+        )
+        for entry in added:
+            number += 1
+            counts["regions" if entry["iscrowd"] else "added"] += 1
+            place = {"id": number, "image_id": image["id"], "category_id": unknown[0]}
+            content["annotations"].append({**place, **entry})
+    text = json.dumps(content)
+    replace(out, lambda path: path.write_text(text, encoding="utf-8"))
+    for collection, drawn in pairs.items():
+        if drawn:
+            right, down, wider, taller = 100 * ways_of_drawing(*np.array(drawn).swapaxes(0, 1))
+            click.echo(
+                f"{collection or data}: of {len(drawn)} boxes {NAME}'s are {right:+.0f} % to the "
+                f"right, {down:+.0f} % down, {wider:+.0f} % wide, {taller:+.0f} % tall (medians)"
+            )
+    click.echo(
+        f"{out}: {counts['changed']} boxes became the mean of both, {counts['added']} faces were "
+        f"added, and {counts['regions']} regions that may hold one"
+    )
