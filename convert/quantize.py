@@ -164,7 +164,7 @@ def prove(
         GateError: it is too far from the float network; nothing is written.
     """
     from convert.classifier.keeper import predict
-    from convert.classifier.run import card_of, representative
+    from convert.classifier.run import CALIBRATED, card_of, representative
     from convert.golden import record, show
 
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -197,8 +197,9 @@ def prove(
         card["training"]["started_from"] = descent
     write_card(out, card)
     show(out, record(out))
-    model.save(run.folder / "calibrated.keras")
-    write_card(run.folder / "calibrated.keras", card)
+    beside = run.folder / f"{CALIBRATED}.keras"
+    model.save(beside)
+    write_card(beside, card)
     return card
 
 

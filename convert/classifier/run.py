@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from convert.classifier.recipe import Recipe
 
 
+CALIBRATED = "calibrated"
+"""Name of the float network that ``quantize`` leaves in a run: none of training's."""
+
+
 @dataclass(frozen=True)
 class ClassifierRun:
     """A training run's folder, opened: its recipe, crops and split."""
@@ -65,9 +69,10 @@ class ClassifierRun:
 
         file = self.folder / f"{checkpoint}.keras"
         if not file.exists() or not (self.folder / "history.json").exists():
-            there = ", ".join(sorted(f.stem for f in self.folder.glob("*.keras"))) or "none yet"
+            kept = {f.stem for f in self.folder.glob("*.keras")} - {CALIBRATED}
             raise InputError(
-                f"{file}: no finished epoch of that name; there are: {there}; go on by "
+                f"{file}: no finished epoch of that name; there are: "
+                f"{', '.join(sorted(kept)) or 'none yet'}; go on by "
                 "python -m convert train ... --resume"
             )
         try:
