@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
-from maskedge.errors import UsageError
+from maskedge.errors import MaskedgeError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 BACKENDS = {"tensorflow": "tensorflow", "torch": "torch", "jax": "jax"}
 """What KERAS_BACKEND may say, and the package that it needs."""
@@ -39,6 +44,26 @@ def need_tensorflow(step: str) -> None:
             f"{step} needs TensorFlow's converter: run it without KERAS_BACKEND={asked} (what was "
             "trained there is read all the same)"
         )
+
+
+@contextmanager
+def downloading(what: str) -> Iterator[None]:
+    """Where Keras may fetch ImageNet's weights.
+
+    Args:
+        what: asked for them, for the message.
+
+    Raises:
+        MaskedgeError: they can't be downloaded.
+    """
+    try:
+        yield
+    except Exception as error:
+        if "fetch failure" not in str(error):
+            raise
+        raise MaskedgeError(
+            f"{what}: {error}; download that file where there is a network and give --weights FILE"
+        ) from error
 
 
 def limit_threads(threads: int) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 
 from convert.coco import read_coco, read_pixels
 from convert.output import replace, writable
-from maskedge.errors import InputError
+from maskedge.errors import InputError, ModelError
 from maskedge.geometry import iou_matrix
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ SURE = 0.7
 SAME = 0.35
 """Overlap from which both have drawn the same face."""
 NMS_IOU = 0.45
-CANDIDATES = 5000
 UNKNOWN = "face"
 """The category of a face whose mask isn't known."""
 
@@ -55,23 +54,17 @@ class SecondAnnotator:
     """
 
     def __init__(self, model: Path, side: int = SIDE) -> None:
-        import cv2  # noqa: PLC0415 - a process that only asks for help needs none
+        from maskedge.vision.yunet import Yunet  # noqa: PLC0415 - help alone needs no OpenCV
 
-        self._cv2 = cv2
         self._side = side
-        self._model = model
         if not model.is_file():
             raise InputError(f"--yunet {model}: there is no such file")
         try:
-            self._net = cv2.FaceDetectorYN.create(
-                str(model), "", (side, side), LEAST, NMS_IOU, CANDIDATES
-            )
-        except cv2.error as error:
-            raise InputError(
-                f"--yunet {model}: OpenCV can't read it as YuNet: {error.err}"
-            ) from error
+            self._yunet = Yunet(model, LEAST, NMS_IOU)
+        except ModelError as error:
+            raise InputError(f"--yunet {error}") from error
 
-    def faces(self, pixels: NDArray[np.uint8]) -> tuple[Boxes, Any]:
+    def faces(self, pixels: NDArray[np.uint8]) -> tuple[Boxes, NDArray[np.float32]]:
         """What it sees.
 
         Args:
@@ -81,21 +74,14 @@ class SecondAnnotator:
             float32 (faces, 4) in pixels of the picture, and float32 (faces,) of scores.
 
         Raises:
-            InputError: the file isn't YuNet.
+            ModelError: the file isn't YuNet.
         """
-        cv2 = self._cv2
-        pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+        import cv2  # noqa: PLC0415
+
         scale = self._side / max(pixels.shape[:2])
         way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-        pixels = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=way)
-        self._net.setInputSize((pixels.shape[1], pixels.shape[0]))
-        found: Any
-        try:
-            _, found = self._net.detect(pixels)
-        except cv2.error as error:
-            raise InputError(f"--yunet {self._model}: isn't YuNet: {error.err}") from error
-        if found is None:
-            return np.empty((0, 4), np.float32), np.empty(0, np.float32)
+        scaled = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=way)
+        found = self._yunet.detect(cv2.cvtColor(scaled, cv2.COLOR_RGB2BGR))
         corners = np.concatenate([found[:, :2], found[:, :2] + found[:, 2:4]], axis=1) / scale
         return corners.astype(np.float32), found[:, 14]
 
@@ -179,17 +165,17 @@ def command(data: Path, yunet: Path, out: Path) -> None:
     if not unknown:
         unknown = [max((c["id"] for c in content["categories"]), default=0) + 1]
         content["categories"].append({"id": unknown[0], "name": UNKNOWN})
-    labels: dict[int, list[dict[str, Any]]] = {image["id"]: [] for image in content["images"]}
+    labels: dict[int, list[dict[str, Any]]] = {int(image["id"]): [] for image in content["images"]}
     for entry in content["annotations"]:
-        labels[entry["image_id"]].append(entry)
-    number = max((entry["id"] for entry in content["annotations"]), default=0)
+        labels[int(entry["image_id"])].append(entry)
+    number = max((int(entry.get("id", 0)) for entry in content["annotations"]), default=0)
     annotator = SecondAnnotator(yunet)
     writable(out.parent)
     counts = {"changed": 0, "added": 0, "regions": 0}
     shown = tqdm(pictures, unit="picture", dynamic_ncols=True)
     pairs: dict[str, list[tuple[list[float], list[float]]]] = {}
     for image, picture in zip(content["images"], shown, strict=True):
-        entries = labels[image["id"]]
+        entries = labels[int(image["id"])]
         before = [entry["bbox"] for entry in entries]
         changed, added = agree(entries, *annotator.faces(read_pixels(picture)))
         counts["changed"] += changed

@@ -18,10 +18,11 @@ import numpy as np
 
 from convert.coco import read_coco
 from convert.importers import PICTURES
-from maskedge.errors import InputError
+from maskedge.errors import InputError, ModelError
 from maskedge.geometry import Box
 from maskedge.vision.likeness import picture_hash
 from maskedge.vision.masks import square_crop
+from maskedge.vision.yunet import Yunet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -137,18 +138,13 @@ class FaceFinder:
             InputError: it isn't YuNet's file.
         """
         try:
-            self._net = cv2.FaceDetectorYN.create(str(model), "", (STORED_SIDE, STORED_SIDE), 0.5)
-            self._detect(np.zeros((STORED_SIDE, STORED_SIDE, 3), np.uint8))
-        except cv2.error as error:
+            self._yunet = Yunet(model, threshold=0.5, nms_iou=0.3)
+            self._yunet.detect(np.zeros((STORED_SIDE, STORED_SIDE, 3), np.uint8))
+        except ModelError as error:
             raise InputError(
-                f"{model}: not YuNet's network ({error.err or error}); it is OpenCV Zoo's "
+                f"{model}: not YuNet's network ({error}); it is OpenCV Zoo's "
                 "face_detection_yunet_2023mar.onnx"
             ) from error
-
-    def _detect(self, pixels: Pixels) -> NDArray[np.float32]:
-        self._net.setInputSize((pixels.shape[1], pixels.shape[0]))
-        found: Any = self._net.detect(pixels)[1]  # None where there is no face
-        return np.zeros((0, 15), np.float32) if found is None else np.asarray(found, np.float32)
 
     def landmarks(self, square: Pixels) -> tuple[NDArray[np.float32], float]:
         """Landmarks of the face in the middle of a stored square (BGR).
@@ -159,7 +155,7 @@ class FaceFinder:
         """
         scaled = cv2.resize(square, (STORED_SIDE, STORED_SIDE), interpolation=cv2.INTER_LINEAR)
         best, score = np.full((5, 2), np.nan, np.float32), 0.0
-        for face in self._detect(scaled):
+        for face in self._yunet.detect(scaled):
             x, y, width, height = face[:4] / STORED_SIDE
             off_centre = max(abs(x + width / 2 - 0.5), abs(y + height / 2 - 0.5))
             ratio = max(width, height) / FACE_OF_STORED
@@ -172,7 +168,7 @@ class FaceFinder:
         """The largest face of a picture, searched with room around it; None without one."""
         room = max(pixels.shape[:2]) // 4
         wide = cv2.copyMakeBorder(pixels, room, room, room, room, cv2.BORDER_REPLICATE)
-        faces = self._detect(wide)
+        faces = self._yunet.detect(wide)
         if not len(faces):
             return None
         x, y, width, height = faces[np.argmax(faces[:, 2] * faces[:, 3]), :4]

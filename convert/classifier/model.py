@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from maskedge.errors import InputError, MaskedgeError, UsageError
+from convert.backend import downloading
+from maskedge.errors import InputError, UsageError
 from maskedge.vision.base import LABELS
 
 if TYPE_CHECKING:
@@ -34,19 +35,14 @@ def _cnn(inputs: Any) -> Any:
 def _pretrained(name: str, shape: tuple[int, int, int], alpha: float, weights: str | None) -> Any:
     applications = keras.applications
     asked = {"input_shape": shape, "include_top": False, "weights": weights}
+    trunk = {"mobilenet_v2": "MobileNetV2", "resnet50v2": "ResNet50V2", "vgg16": "VGG16"}[name]
+    if name == "mobilenet_v2":
+        asked["alpha"] = alpha
     try:
-        if name == "mobilenet_v2":
-            return applications.MobileNetV2(alpha=alpha, **asked)
-        return getattr(applications, {"resnet50v2": "ResNet50V2", "vgg16": "VGG16"}[name])(**asked)
+        with downloading("--weights imagenet"):
+            return getattr(applications, trunk)(**asked)
     except ValueError as error:
         raise UsageError(f"{name}, alpha {alpha:g}, size {shape[0]}: {error}") from error
-    except Exception as error:
-        if "fetch failure" not in str(error):
-            raise
-        raise MaskedgeError(
-            f"--weights imagenet: {error}; download that file where there is a network and give "
-            "--weights FILE"
-        ) from error
 
 
 def _carry_weights(trunk: Any, name: str, alpha: float, file: Path) -> None:

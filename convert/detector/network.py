@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from maskedge.errors import InputError, MaskedgeError
+from convert.backend import downloading
+from maskedge.errors import InputError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -162,20 +163,13 @@ def load_imagenet(model: Any, weights: Path | None) -> None:
     """
     import keras  # noqa: PLC0415
 
-    try:
+    with downloading("ImageNet's weights"):
         source = keras.applications.MobileNetV2(
             input_shape=(224, 224, 3),
             alpha=0.35,
             include_top=False,
             weights="imagenet" if weights is None else None,
         )
-    except Exception as error:
-        if "fetch failure" not in str(error):
-            raise
-        raise MaskedgeError(
-            f"ImageNet's weights: {error}; download that file where there is a network and give "
-            "--weights FILE"
-        ) from error
     try:
         if weights is not None:
             source.load_weights(weights)

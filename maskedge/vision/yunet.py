@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import cv2
+import numpy as np
 
 from maskedge.camera.frame import ChannelOrder
 from maskedge.errors import ModelError
@@ -14,12 +15,60 @@ from maskedge.vision.base import Face
 from maskedge.vision.inputs import SIDES, side_for
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
     from maskedge.camera.frame import Frame
     from maskedge.config import DetectorConfig
 
 URL = "https://github.com/opencv/opencv_zoo/tree/main/models/face_detection_yunet"
 CANDIDATES = 5000
 """Boxes that OpenCV looks at before its NMS."""
+
+
+class Yunet:
+    """The network, for pictures of any size.
+
+    Args:
+        model: OpenCV's ``.onnx`` file.
+        threshold: least score of a face, 0..1.
+        nms_iou: overlap above which two boxes are one face.
+
+    Raises:
+        ModelError: OpenCV can't read it as YuNet.
+    """
+
+    def __init__(self, model: Path, threshold: float, nms_iou: float) -> None:
+        self._model = model
+        side = SIDES[0]  # set anew for each picture
+        try:
+            self._net = cv2.FaceDetectorYN.create(
+                str(model), "", (side, side), threshold, nms_iou, CANDIDATES
+            )
+        except cv2.error as error:
+            raise ModelError(f"{model}: OpenCV can't read it as YuNet: {error.err}") from error
+
+    def detect(self, picture: NDArray[Any]) -> NDArray[np.float32]:
+        """The faces as they are found.
+
+        Args:
+            picture: uint8 (height, width, 3), BGR.
+
+        Returns:
+            float32 (faces, 15): left, top, width and height, five points' x and y, all in
+            pixels, and the score.
+
+        Raises:
+            ModelError: the file isn't YuNet.
+        """
+        self._net.setInputSize((picture.shape[1], picture.shape[0]))
+        found: Any
+        try:
+            _, found = self._net.detect(picture)
+        except cv2.error as error:
+            raise ModelError(f"{self._model}: isn't YuNet: {error.err}") from error
+        return np.zeros((0, 15), np.float32) if found is None else np.asarray(found, np.float32)
 
 
 class YunetDetector:
@@ -42,19 +91,7 @@ class YunetDetector:
         self._sides = SIDES if config.input == "auto" else (config.input,)
         self.min_face: float = min_face
         self._most = config.max_faces
-        try:
-            self._yunet = cv2.FaceDetectorYN.create(
-                str(config.model),
-                "",
-                (SIDES[0], SIDES[0]),  # set anew for each frame
-                config.threshold,
-                config.nms_iou,
-                CANDIDATES,
-            )
-        except cv2.error as error:
-            raise ModelError(
-                f"{config.model}: OpenCV can't read it as YuNet: {error.err}"
-            ) from error
+        self._yunet = Yunet(config.model, config.threshold, config.nms_iou)
 
     def shrunk(self, frame: Frame) -> Frame:
         """The frame as it is; see :class:`maskedge.vision.base.FaceDetector`."""
@@ -68,14 +105,7 @@ class YunetDetector:
         picture = cv2.resize(frame.pixels, size, interpolation=cv2.INTER_AREA)
         if frame.order is ChannelOrder.RGB:
             picture = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-        self._yunet.setInputSize(size)
-        found: Any
-        try:
-            _, found = self._yunet.detect(picture)
-        except cv2.error as error:
-            raise ModelError(f"{self.model.path}: isn't YuNet: {error.err}") from error
-        if found is None:
-            return []
+        found = self._yunet.detect(picture)
         sx, sy = frame.width / size[0], frame.height / size[1]
         faces = [
             Face(Box(x, y, x + w, y + h).scaled(sx, sy), float(score))

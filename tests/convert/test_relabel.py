@@ -134,3 +134,17 @@ def test_yunet_itself_finds_a_face():
     best = boxes[scores.argmax()]
     assert best[0] < 225 < best[2]
     assert best[1] < 115 < best[3]
+
+
+def test_a_set_may_number_its_pictures_in_words_and_its_faces_not_at_all(tmp_path, monkeypatch):
+    path = write_set(tmp_path, "train", 2)
+    content = json.loads(path.read_text())
+    for entry in content["annotations"]:
+        entry.pop("id")
+        entry["image_id"] = str(entry["image_id"])
+    path.write_text(json.dumps(content))
+    monkeypatch.setattr(relabel, "SecondAnnotator", Shifted)
+    words = ["--data", tmp_path, "--yunet", tmp_path / "some.onnx", "--out", tmp_path / "o.json"]
+    relabel.command.main([str(word) for word in words], standalone_mode=False)
+    pictures = read_coco(tmp_path / "o.json", tmp_path / "train")
+    assert [len(picture.faces) for picture in pictures] == [4, 4]
