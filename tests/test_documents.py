@@ -85,3 +85,12 @@ def test_the_examples_of_every_help_parse():
     examples = [re.split(r"  +", line)[0] for line in lines]
     assert len(examples) > 30
     assert [problem for line in examples for problem in commandlines.broken(line)] == []
+
+
+def test_a_decision_has_a_number_of_its_own():
+    records = sorted((ROOT / "docs" / "decisions").glob("[0-9]*.md"))
+    numbers = [path.name[:4] for path in records]
+    assert len(numbers) > 10
+    assert sorted(set(numbers)) == numbers
+    headings = [path.read_text(encoding="utf-8").split(":")[0] for path in records]
+    assert headings == [f"# {number}" for number in numbers]

@@ -1,6 +1,6 @@
 """Annotated copies: a picture as a picture, a video as WebM, whole or not there at all.
 
-WebM with VP8 is what the OpenCV wheels can write and browsers play: docs/decisions/0024-webm.md.
+WebM with VP8 is what the OpenCV wheels can write and browsers play: docs/decisions/0033-webm.md.
 """
 
 from __future__ import annotations

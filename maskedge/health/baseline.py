@@ -1,7 +1,7 @@
 """What is normal at this place: learnt from its own first days, kept in one small file.
 
 The file is written at most once an hour and only after visits, until the days are over; then never
-again (docs/decisions/0071-two-references.md). Deleting it makes the daemon learn anew.
+again (docs/decisions/0073-two-references.md). Deleting it makes the daemon learn anew.
 """
 
 from __future__ import annotations

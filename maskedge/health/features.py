@@ -3,7 +3,7 @@
 Every feature has fixed fine bins, so that a distribution is a row of counts: it takes in values one
 by one, needs the same memory for ten visits as for a million, and adds up. Two such rows are
 compared by the Population Stability Index over groups of bins that hold like shares of the
-reference (docs/decisions/0070-psi.md says why).
+reference (docs/decisions/0072-psi.md says why).
 """
 
 from __future__ import annotations
