@@ -32,6 +32,8 @@ from maskedge.vision.masks import square_crop
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from numpy.typing import NDArray
+
     from convert.coco import Annotation, Picture
 
 CATEGORIES = (*LABELS, "face")
@@ -40,6 +42,9 @@ MIN_INSIDE = 0.5
 """Share of a box that must lie in its picture; the rest of it is cut off."""
 SIZE_BOUNDS = (20, 32, 64)
 SHEET_COLUMNS, SHEET_TILE = 12, 80
+MIRRORED = 4
+"""Most bits between a picture and another's mirror image that are taken for one: fewer than between
+near-duplicates, for portraits of two people are near each other's mirror image more easily."""
 DERIVED = re.compile(r"^(.+)_(?:jpe?g|png|bmp|webp)\.rf\.[0-9a-f]+\.")
 """How Roboflow names the copies that it derives of one picture: turned, mirrored, brightened."""
 
@@ -79,7 +84,7 @@ def check(
     """
     result = Checked()
     seen: dict[str, Picture] = {}
-    hashes: list[int] = []
+    hashes: list[tuple[int, int]] = []
     for picture in progress(pictures):
         pixels = cv2.imread(str(picture.path), cv2.IMREAD_COLOR)
         if pixels is None:
@@ -101,7 +106,7 @@ def check(
             result.note("pictures of unknown labels alone, left out", picture.path.name)
             continue  # to a detector, a picture without faces says that there are none
         result.pictures.append(replace(sized, faces=faces))
-        hashes.append(picture_hash(np.asarray(pixels, np.uint8)))
+        hashes.append((picture_hash(pixels), picture_hash(pixels[:, ::-1])))
     result.groups = _groups(result.pictures, hashes, group_by)
     repeated = len(result.groups) - len(set(result.groups))
     if repeated:
@@ -126,11 +131,22 @@ def _mended(
     return replace(face, box=inside, label=label)
 
 
+def _near(hashes: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
+    """Groups of pictures that are near each other, or the mirror image of one another."""
+    plain, mirrored = np.array(hashes, np.uint64).reshape(-1, 2).T
+    each = [str(i) for i in range(len(hashes))]
+    turned = near_groups(np.concatenate([plain, mirrored]), MIRRORED)
+    turned = join_groups(turned, each * 2)[: len(hashes)]
+    return join_groups(near_groups(plain), [str(i) for i in turned])
+
+
 def _groups(
-    pictures: Sequence[Picture], hashes: Sequence[int], group_by: re.Pattern[str] | None
+    pictures: Sequence[Picture],
+    hashes: Sequence[tuple[int, int]],
+    group_by: re.Pattern[str] | None,
 ) -> list[str]:
     paths = [picture.path for picture in pictures]
-    near = near_groups(np.array(hashes, np.uint64)) if hashes else np.zeros(0, np.int64)
+    near = _near(hashes)
     near = join_groups(near, [picture.group for picture in pictures])
     near = join_groups(near, _named(DERIVED, paths))
     if group_by:

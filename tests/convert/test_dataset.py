@@ -155,6 +155,18 @@ def test_near_duplicates_never_lie_in_two_parts(tmp_path):
     assert parts[::2] == parts[1::2]
 
 
+def test_a_mirrored_copy_lies_in_the_part_of_its_original(tmp_path):
+    pictures = []
+    for number in range(40):
+        picture = smooth(number // 2)
+        path = tmp_path / f"{number:02}.jpg"
+        cv2.imwrite(str(path), picture[:, ::-1] if number % 2 else picture)
+        pictures.append(Picture(path, 0, 0, "s", ()))
+    groups = check(pictures, {}).groups
+    assert groups[::2] == groups[1::2]
+    assert groups[::2] == [p.path.name for p in pictures[::2]]
+
+
 def test_frames_of_one_clip_stay_together(tmp_path):
     pictures = []
     for number in range(24):
