@@ -16,7 +16,7 @@ import numpy as np
 from convert.backend import need_tensorflow
 from convert.coco import read_coco, read_pixels
 from convert.detector.network import OFFSET_ZERO, SIZE_ZERO, STRIDES
-from convert.output import writable
+from convert.output import replace, writable
 from maskedge.camera.frame import ChannelOrder, Frame
 from maskedge.errors import InputError, MaskedgeError
 from maskedge.modelfile import SCHEMA, ModelFile
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from convert.coco import Picture
+    from convert.detector.train import Checkpoint
 
 SIDE = 320
 """Rows and columns of the input at which the network is converted and calibrated."""
@@ -150,12 +151,13 @@ def _without_curves(figures: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def export(
+def export(  # noqa: PLR0913 - what a user can choose
     run: Path,
     data: Path,
     out: Path,
     *,
     count: int = CALIBRATION,
+    mean_with: Sequence[Path] = (),
     progress: Callable[[Sequence[Any]], Iterable[Any]] = iter,
 ) -> list[Path]:
     """Write the shipped networks of a training run, each with its card.
@@ -165,10 +167,12 @@ def export(
         data: the set that it was trained on.
         out: where the networks go.
         count: pictures to calibrate with.
+        mean_with: weights of other runs; the mean of theirs and the run's is exported, and kept as
+            ``exported.weights.h5`` in the run's folder.
         progress: shows how many sizes are done.
 
     Raises:
-        InputError: the run or the pictures can't be read.
+        InputError: the run, other weights or the pictures can't be read.
         GateError: int8 costs more than half a point of AP on the held-out pictures.
     """
     from convert.detector.reshape import reshape  # noqa: PLC0415 - loads TensorFlow
@@ -186,16 +190,18 @@ def export(
         sets["val"] = read_coco(data / "val.json", data / "val")
     sets = {name: pictures for name, pictures in sets.items() if pictures}
     writable(out)
-    content = to_int8(files.mean, representative_pictures(training, count))
+    weights = mean_of(files, mean_with) if mean_with else files.mean
+    content = to_int8(weights, representative_pictures(training, count))
     described = {
         "training": {
             "settings": history["settings"],
             "epochs": len(history["epochs"]),
+            "mean_of": 1 + len(mean_with),
             "pictures": dict(Counter(p.source for p in training)),
             "faces": dict(Counter(f.label for p in training for f in p.faces)),
         }
     }
-    exact = {name: validate_file(files.mean, pictures) for name, pictures in sets.items()}
+    exact = {name: validate_file(weights, pictures) for name, pictures in sets.items()}
     written = []
     with TemporaryDirectory() as drafts:  # what the gate refuses replaces nothing
         for size in progress(SHIPPED):
@@ -208,6 +214,31 @@ def export(
             shown = _without_curves(metrics)
             written.append(write_model(out, shaped, size, **described, metrics=shown))
     return written
+
+
+def mean_of(files: Checkpoint, others: Sequence[Path]) -> Path:
+    """The mean of a run's weights and others', each counting the same.
+
+    Runs that went on from one another end in one valley, and the middle of it is better than its
+    sides ("Model soups", arXiv:2203.05482).
+
+    Returns:
+        The file that it was written to, in the run's folder.
+
+    Raises:
+        InputError: a file isn't the weights of a face detector.
+    """
+    from convert.detector.network import build_detector  # noqa: PLC0415 - loads Keras
+    from convert.detector.train import load_weights  # noqa: PLC0415
+
+    network = build_detector(SIDE, SIDE)
+    every = []
+    for path in (files.mean, *others):
+        load_weights(network, path, "--mean-with")
+        every.append(network.get_weights())
+    network.set_weights([np.mean(same, axis=0) for same in zip(*every, strict=True)])
+    replace(files.exported, network.save_weights)
+    return files.exported
 
 
 def _gate(exact: dict[str, Any], metrics: dict[str, Any]) -> None:
@@ -232,13 +263,19 @@ def _gate(exact: dict[str, Any], metrics: dict[str, Any]) -> None:
     show_default=True,
     help="Pictures to calibrate with.",
 )
-def command(run: Path, data: Path, out: Path, count: int) -> None:
+@click.option(
+    "--mean-with",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    multiple=True,
+    help="Weights of another run: the mean of both is exported. Can be given again.",
+)
+def command(run: Path, data: Path, out: Path, count: int, mean_with: tuple[Path, ...]) -> None:
     """Quantise a trained face detector for all input sizes that ship."""
     need_tensorflow("export")
     from tqdm import tqdm  # noqa: PLC0415
 
     shown_sizes = partial(tqdm, unit="size", dynamic_ncols=True)
-    for path in export(run, data, out, count=count, progress=shown_sizes):
+    for path in export(run, data, out, count=count, mean_with=mean_with, progress=shown_sizes):
         metrics = json.loads(path.with_suffix(".json").read_text())["metrics"]
         shown = ", ".join(f"{name} AP {figures['ap']}" for name, figures in metrics.items())
         click.echo(f"{path}: {path.stat().st_size} bytes, {shown}")

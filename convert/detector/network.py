@@ -193,6 +193,8 @@ def _folded(source: Any, conv: str, norm: str) -> list[Any]:
 def training_model(network: Any) -> Any:
     """The network with bytes as its input and all cells in one array, as the loss wants them.
 
+    Its kernels are rounded as they will be in int8, see :mod:`convert.detector.rounded`.
+
     Returns:
         A Keras model sharing the network's weights: uint8-valued (batch, height, width, 3) to
         float32 (batch, cells, 5): score logit and the four box values, finest level first.
@@ -200,8 +202,12 @@ def training_model(network: Any) -> Any:
     import keras  # noqa: PLC0415
     from keras import layers  # noqa: PLC0415
 
+    from convert.detector.rounded import Rounded  # noqa: PLC0415
+
     picture = layers.Input(network.input_shape[1:], name="bytes")
-    outputs = network(layers.Rescaling(1 / 127.5, -1.0, name="scale")(picture))
+    outputs = Rounded(network, name="rounded")(
+        layers.Rescaling(1 / 127.5, -1.0, name="scale")(picture)
+    )
     cells = [
         layers.Reshape((-1, 5), name=f"cells{stride}")(
             layers.Concatenate(name=f"level{stride}")([outputs[2 * level], outputs[2 * level + 1]])

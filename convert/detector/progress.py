@@ -12,6 +12,7 @@ import numpy as np
 
 from convert.detector.loss import DetectorLoss
 from convert.detector.optimiser import PointwiseMuon
+from convert.detector.rounded import Rounded
 from convert.output import replace
 from maskedge.errors import InputError, UsageError
 
@@ -70,7 +71,7 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
             stored = json.loads(self._files.history.read_text(encoding="utf-8"))
             before, self._history["epochs"] = stored["settings"], stored["epochs"]
             self._same(before)
-            ours = {"DetectorLoss": DetectorLoss, "PointwiseMuon": PointwiseMuon}
+            ours = {c.__name__: c for c in (DetectorLoss, PointwiseMuon, Rounded)}
             model = keras.models.load_model(self._files.model, custom_objects=ours)
             network = _network(model)
             latest = network.get_weights()
@@ -156,4 +157,4 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
 
 
 def _network(model: Any) -> Any:
-    return model.get_layer("face_detector")
+    return model.get_layer("rounded").layer

@@ -69,6 +69,11 @@ class Checkpoint:
         return self.folder / "mean.weights.h5"
 
     @property
+    def exported(self) -> Path:
+        """The weights that ``export --mean-with`` made of several runs'."""
+        return self.folder / "exported.weights.h5"
+
+    @property
     def history(self) -> Path:
         """JSON: settings, and per epoch loss, seconds and validation figures."""
         return self.folder / "history.json"
@@ -168,6 +173,25 @@ def split(pictures: list[Picture], hold_out: int) -> tuple[list[Picture], list[P
     return [p for i, p in enumerate(pictures) if i % hold_out != hold_out // 2], held_out
 
 
+def load_weights(network: Any, path: Path, option: str) -> None:
+    """Give a network the weights of an earlier run.
+
+    Args:
+        network: from ``build_detector``.
+        path: the file.
+        option: where its name was given, for the message.
+
+    Raises:
+        InputError: it isn't the weights of a face detector.
+    """
+    try:
+        network.load_weights(path)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{option} {path}: not the weights of a face detector of this network: {error}"
+        ) from error
+
+
 def _fresh(settings: Settings, steps: int, weights: Path | None, start: Path | None) -> Any:
     import keras  # noqa: PLC0415
 
@@ -184,12 +208,7 @@ def _fresh(settings: Settings, steps: int, weights: Path | None, start: Path | N
     if start is None:
         load_imagenet(network, weights)
     else:
-        try:
-            network.load_weights(start)
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(
-                f"--start {start}: not the weights of a face detector of this network: {error}"
-            ) from error
+        load_weights(network, start, "--start")
     total = steps * settings.epochs
     warm_up = min(400, total // 10)
     schedule = keras.optimizers.schedules.CosineDecay(

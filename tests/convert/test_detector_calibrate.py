@@ -78,11 +78,11 @@ def scores(models, threshold):
 def test_the_runtime_applies_it_to_scores_and_threshold(models):
     calibrate(models, {"scale": 1.0, "offset": 0.0})
     raw = scores(models, 0.1)
-    calibrate(models, {"scale": 3.0, "offset": 1.0})
-    low = 1 / (1 + np.exp(-(3 * np.log(0.1 / 0.9) + 1)))
+    calibrate(models, {"scale": 0.5, "offset": -0.5})
+    low = 1 / (1 + np.exp(-(0.5 * np.log(0.1 / 0.9) - 0.5)))
     told = scores(models, low)
     logits = np.log(raw) - np.log1p(-np.array(raw))
-    assert told == pytest.approx((1 / (1 + np.exp(-(3 * logits + 1)))).tolist(), abs=1e-3)
+    assert told == pytest.approx((1 / (1 + np.exp(0.5 - 0.5 * logits))).tolist(), abs=1e-3)
     assert scores(models, float(told[0]) + 0.01) == []
 
 

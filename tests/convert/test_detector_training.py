@@ -18,13 +18,17 @@ from drawn_people import write_set
 pytest.importorskip("tensorflow", reason="conversion needs TensorFlow")
 
 import keras
+import tensorflow as tf
 
+from convert.coco import read_coco
 from convert.detector.data import load_samples
 from convert.detector.export import GateError, _gate, export
 from convert.detector.network import build_detector
-from convert.detector.progress import Keeper
+from convert.detector.progress import Keeper, _network
 from convert.detector.reshape import reshape
+from convert.detector.rounded import rounded
 from convert.detector.train import Checkpoint, main
+from convert.detector.validate import validate_file
 from maskedge.camera.frame import ChannelOrder, Frame
 from maskedge.config import DetectorConfig, InferenceConfig
 from maskedge.errors import InputError, ModelError, UsageError
@@ -90,7 +94,7 @@ def test_the_weights_kept_are_a_running_mean(trained, start):
     mean = network.get_weights()
     settings = json.loads((trained / "history.json").read_text())["settings"]
     keeper = Keeper(Checkpoint(trained), settings, {}, 0)
-    last = keeper.resumed().get_layer("face_detector").get_weights()
+    last = _network(keeper.resumed()).get_weights()
 
     def distance(a, b):
         return sum(float(np.abs(x - y).sum()) for x, y in zip(a, b, strict=True))
@@ -245,6 +249,38 @@ def exported(trained, data, tmp_path_factory):
     return export(trained, data, out, count=4)
 
 
+def test_the_mean_with_other_runs_is_exported_and_kept(trained, start, data, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(trained, out)
+    (first, *_) = export(out, data, tmp_path, count=4, mean_with=[start])
+
+    def kernels(path):
+        network = build_detector(64, 64)
+        network.load_weights(path)
+        return network.get_weights()
+
+    files = (out / "mean.weights.h5", start, out / "exported.weights.h5")
+    for one, other, mean in zip(*map(kernels, files), strict=True):
+        np.testing.assert_allclose((one + other) / 2, mean, rtol=1e-5, atol=1e-7)
+    card = ModelFile.load(first).card
+    assert card["training"]["mean_of"] == 2
+    assert card["float"] == {
+        name: validate_file(files[2], read_coco(data / f"{file}.json", data / file)[slice_])["ap"]
+        for name, file, slice_ in (
+            ("val", "val", slice(None)),
+            ("held_out", "train", slice(2, 8, 4)),
+        )
+    }
+
+
+def test_other_weights_that_are_none_are_named(trained, data, tmp_path):
+    other = tmp_path / "other.weights.h5"
+    other.write_bytes(b"no weights")
+    with pytest.raises(InputError, match=r"--mean-with .*other.weights.h5: not the weights of"):
+        export(trained, data, tmp_path / "out", count=4, mean_with=[other])
+    assert not (trained / "exported.weights.h5").exists()
+
+
 def test_what_the_gate_refuses_replaces_nothing(trained, data, tmp_path, monkeypatch):
     shipped = tmp_path / "face_detector_320x320.tflite"
     shipped.write_bytes(b"in use")
@@ -298,6 +334,30 @@ def test_a_float_network_and_its_int8_form_agree(trained, exported):
         wanted = by_shape[spec.shape]
         error = np.abs(dequantise(output, spec) - wanted).mean()
         assert error < 0.1 * max(wanted.std(), 0.1)
+
+
+def test_int8_holds_the_very_kernels_that_were_trained_with(trained, exported):
+    network = build_detector(64, 64)
+    network.load_weights(trained / "mean.weights.h5")
+    interpreter = tf.lite.Interpreter(str(exported[0]))
+    stored = {}
+    for tensor in interpreter.get_tensor_details():
+        scales = tensor["quantization_parameters"]["scales"]
+        if tensor["dtype"] is np.int8 and len(tensor["shape"]) == 4 and len(scales) > 1:
+            shape = [1] * 4
+            axis = tensor["quantization_parameters"]["quantized_dimension"]
+            shape[axis] = len(scales)
+            stored.setdefault(tuple(tensor["shape"]), []).append(
+                interpreter.get_tensor(tensor["index"]) * scales.reshape(shape)
+            )
+    for layer in network.layers:
+        if layer.weights and layer.output.shape[-1] > 1:
+            depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+            kernel = np.asarray(rounded(layer.kernel, (2, 3) if depthwise else (3,)))
+            wanted = kernel.transpose((3, 0, 1, 2))
+            close = 1e-5 * np.abs(wanted).max()
+            same = max((np.abs(h - wanted) < close).mean() for h in stored[wanted.shape])
+            assert same > 0.999, layer.name  # halves may be rounded the other way
 
 
 def test_only_the_detectors_own_networks_are_reshaped():
