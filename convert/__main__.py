@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+from contextlib import suppress
 from importlib import import_module
 
 import click
@@ -94,7 +95,9 @@ def run() -> None:
         goes_on = {"train", "retrain"} & set(sys.argv[1:2])
         also = "; with --resume the same command goes on after the last finished epoch, if any"
         click.echo(f"stopped{also if goes_on else ''}", err=True)
-        sys.exit(130)
+        with suppress(OSError):
+            sys.stdout.flush()
+        os._exit(130)  # threads of TensorFlow and Keras amid a batch can hang an orderly exit
     except OSError as error:
         if error.filename is None and error.errno is None:
             raise

@@ -80,3 +80,20 @@ def test_what_the_system_refuses_is_one_line(tmp_path):
     assert done.returncode == 69
     assert "no: No such file or directory: give a place" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_stopped_by_hand_it_ends_though_a_thread_of_a_framework_does_not():
+    script = textwrap.dedent("""
+        import threading
+        import convert.__main__ as command
+        def training(**_):
+            print("epoch 1")
+            threading.Thread(target=threading.Event().wait).start()
+            raise KeyboardInterrupt
+        command.main = training
+        command.run()
+    """)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "epoch 1\n", "stopped\n")
