@@ -18,6 +18,7 @@ from click.core import ParameterSource
 from convert.backend import compiled_steps, limit_threads
 from convert.classifier.recipe import Recipe
 from convert.output import replace, writable
+from convert.resume import same_settings
 from maskedge.errors import InputError, UsageError
 from maskedge.vision.base import LABELS
 
@@ -79,7 +80,7 @@ def train(  # noqa: PLR0913 - two of them for retraining alone
     if resume != (folder / "last" / "state.json").exists():
         raise _not_so(folder, resume=resume)
     if resume:
-        same_run(folder, recorded(folder), recipe)
+        same_settings(folder, FIXED, asdict(recorded(folder)), asdict(recipe))
     training, validation = split(store, recipe.held_out)
     if not len(validation):
         raise InputError("no faces to validate on: give a set with val.json, or more --held-out")
@@ -123,21 +124,6 @@ def recorded(folder: Path) -> Recipe:
             f"{folder / 'recipe.json'}: can't read how this run was begun: {error}; train anew "
             "with another --out"
         ) from error
-
-
-def same_run(folder: Path, before: Recipe, now: Recipe) -> None:
-    """See that a run can go on with a recipe.
-
-    Raises:
-        UsageError: it says what can't change.
-    """
-    for name in FIXED:
-        old, new = getattr(before, name), getattr(now, name)
-        if old != new:
-            raise UsageError(
-                f"--{name.replace('_', '-')} {new}: the run in {folder} has {old}; go on with "
-                "that, or train anew with another --out"
-            )
 
 
 HEAD_EPOCH = 2**20

@@ -14,7 +14,8 @@ from convert.detector.loss import DetectorLoss
 from convert.detector.optimiser import PointwiseMuon
 from convert.detector.rounded import Rounded
 from convert.output import replace
-from maskedge.errors import InputError, UsageError
+from convert.resume import same_settings
+from maskedge.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -70,7 +71,7 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
         try:
             stored = json.loads(self._files.history.read_text(encoding="utf-8"))
             before, self._history["epochs"] = stored["settings"], stored["epochs"]
-            self._same(before)
+            same_settings(self._files.folder, FIXED, before, self._history["settings"])
             ours = {c.__name__: c for c in (DetectorLoss, PointwiseMuon, Rounded)}
             model = keras.models.load_model(self._files.model, custom_objects=ours)
             network = _network(model)
@@ -85,16 +86,6 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
                 "another --out, and --start mean.weights.h5 if that is whole"
             ) from error
         return model
-
-    def _same(self, before: dict[str, Any]) -> None:
-        for name in FIXED:
-            old, new = before[name], self._history["settings"][name]
-            if old != new:
-                raise UsageError(
-                    f"{self._files.folder}: was begun with {name.replace('_', ' ')} "
-                    f"{old or 'of the set'}, not {new or 'of the set'}; go on with that, or train "
-                    "anew with another --out"
-                )
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Start the clock."""

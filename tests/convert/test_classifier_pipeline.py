@@ -127,7 +127,7 @@ def test_a_run_goes_on_with_what_it_was_begun_with(data, run, tmp_path):
     asked = ("train", "--task", "classifier", "--data", data, "--out", out, "--threads", 1)
     done = convert(*asked, "--resume", "--size", 48, check=False)
     assert done.returncode == 64
-    assert "--size 48: the run in" in done.stderr
+    assert "was begun with size 32, not 48" in done.stderr
     assert (out / "recipe.json").read_bytes() == before
     convert(*asked, "--resume", "--epochs", 4, "--steps", 2)
     recipe = json.loads((out / "recipe.json").read_text())
