@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from commandline import Parser, count, existing, run
 
-from convert.detector.score import Found, Truth, score_detections
+from convert.detector.score import LOW, MOST, Found, Truth, score_detections
 from convert.relabel import LEAST, SURE, UNKNOWN, SecondAnnotator
 from maskedge.camera.frame import ChannelOrder, Frame
 from maskedge.config import DetectorConfig, InferenceConfig
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SHARPER = 1280
-LOW, MOST = 0.02, 200
 
 
 def frames(video: Path, every: int) -> Iterator[NDArray[np.uint8]]:

@@ -19,7 +19,7 @@ import numpy as np
 from commandline import Parser, count, existing, run
 
 from convert.coco import Picture, read_coco, read_pixels
-from convert.detector.score import Found, Truth, score_detections
+from convert.detector.score import LOW, MOST, Found, Truth, score_detections
 from maskedge.camera.frame import ChannelOrder, Frame
 from maskedge.config import DetectorConfig, InferenceConfig
 from maskedge.modelfile import models_dir
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from maskedge.vision.base import Face, FaceDetector
-
-LOW, MOST = 0.02, 200
 
 
 def unlabelled(folder: Path) -> list[Picture]:

@@ -98,13 +98,6 @@ def near_groups(hashes: NDArray[np.uint64], distance: int = 6) -> NDArray[np.int
         int64 (N,): the smallest index of each one's group.
     """
     parent = np.arange(len(hashes))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = int(parent[i])
-        return i
-
     for byte in range(8):
         keys = (hashes >> np.uint64(8 * byte)) & np.uint64(255)
         for key in range(256):
@@ -113,19 +106,33 @@ def near_groups(hashes: NDArray[np.uint64], distance: int = 6) -> NDArray[np.int
                 others = members[position + 1 :]
                 near = np.bitwise_count(hashes[i] ^ hashes[others]) <= distance
                 for j in others[near]:
-                    a, b = root(int(i)), root(int(j))
+                    a, b = _root(parent, int(i)), _root(parent, int(j))
                     if a != b:
                         parent[max(a, b)] = min(a, b)
-    return np.array([root(i) for i in range(len(hashes))], np.int64)
+    return np.array([_root(parent, i) for i in range(len(hashes))], np.int64)
 
 
 def join_groups(groups: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.int64]:
-    """Groups (N,) after those of which members have the same name, if any, became one."""
-    joined, first = groups.copy(), dict[str, int]()
+    """Groups after those of which members have the same name, if any, became one.
+
+    Args:
+        groups: int64 (N,), each an index of its group's, as from :func:`near_groups`.
+        names: N of them, empty where there is none.
+    """
+    parent, first = np.arange(len(groups)), dict[str, int]()
     for index, name in enumerate(names):
         if name:
-            joined[joined == joined[index]] = joined[first.setdefault(name, index)]
-    return joined
+            leader = first.setdefault(name, index)
+            parent[_root(parent, int(groups[index]))] = _root(parent, int(groups[leader]))
+    return np.array([_root(parent, int(group)) for group in groups], np.int64)
+
+
+def _root(parent: NDArray[np.int64], i: int) -> int:
+    """Who stands for ``i`` in a forest of groups; its path is halved on the way."""
+    while parent[i] != i:
+        parent[i] = parent[parent[i]]
+        i = int(parent[i])
+    return i
 
 
 class FaceFinder:

@@ -18,7 +18,7 @@ import click
 import numpy as np
 
 from convert.coco import read_coco, read_pixels
-from convert.detector.score import Found, Truth, matched
+from convert.detector.score import LOW, MOST, Found, Truth, matched
 from convert.golden import record, show
 from convert.output import replace
 from maskedge.camera.frame import ChannelOrder, Frame
@@ -37,8 +37,6 @@ if TYPE_CHECKING:
 
 OVERLAP = 0.3
 """A box that overlaps a face this much is on it; annotators differ about where a face ends."""
-LOW = 0.02
-MOST = 200
 
 
 def fit(logits: NDArray[np.float64], hits: NDArray[np.bool_]) -> tuple[float, float]:

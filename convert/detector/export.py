@@ -16,6 +16,7 @@ import numpy as np
 from convert.backend import need_tensorflow
 from convert.coco import read_coco, read_pixels
 from convert.detector.network import OFFSET_ZERO, SIZE_ZERO, STRIDES
+from convert.detector.score import LOW, MOST
 from convert.output import replace, writable
 from maskedge.camera.frame import ChannelOrder, Frame
 from maskedge.errors import InputError, MaskedgeError
@@ -54,13 +55,17 @@ def to_int8(weights: Path, pictures: Iterable[NDArray[np.uint8]]) -> bytes:
 
     Returns:
         The flatbuffer, its input 320x320.
+
+    Raises:
+        InputError: they aren't the weights of a face detector.
     """
     import tensorflow as tf  # noqa: PLC0415 - takes seconds
 
     from convert.detector.network import build_detector  # noqa: PLC0415
+    from convert.detector.train import load_weights  # noqa: PLC0415
 
     network = build_detector(SIDE, SIDE, batch=1)
-    network.load_weights(weights)
+    load_weights(network, weights, "--run")
 
     def representative() -> Iterator[list[NDArray[np.float32]]]:
         for picture in pictures:
@@ -127,7 +132,7 @@ def write_model(folder: Path, content: bytes, size: tuple[int, int], **described
 
 def measure(path: Path, pictures: Sequence[Picture]) -> dict[str, Any]:
     """Score an int8 file through the daemon's own detector."""
-    from convert.detector.validate import LOW, MOST, score_detector  # noqa: PLC0415 - loads Keras
+    from convert.detector.validate import score_detector  # noqa: PLC0415 - loads Keras
     from maskedge.inference import open_interpreter  # noqa: PLC0415
     from maskedge.vision.builtin import BuiltinDetector, Source  # noqa: PLC0415
 
@@ -234,7 +239,7 @@ def mean_of(files: Checkpoint, others: Sequence[Path]) -> Path:
     network = build_detector(SIDE, SIDE)
     every = []
     for path in (files.mean, *others):
-        load_weights(network, path, "--mean-with")
+        load_weights(network, path, "--run" if path == files.mean else "--mean-with")
         every.append(network.get_weights())
     network.set_weights([np.mean(same, axis=0) for same in zip(*every, strict=True)])
     replace(files.exported, network.save_weights)

@@ -31,17 +31,21 @@ def rounded(kernel: Any, channel_axes: tuple[int, ...]) -> Any:
     return kernel + ops.stop_gradient(ops.round(kernel / scale) * scale - kernel)
 
 
+def channel_axes(layer: Any) -> tuple[int, ...]:
+    """The axes of a convolution's kernel that have a scale of their own for each place in int8."""
+    return (2, 3) if isinstance(layer, keras.layers.DepthwiseConv2D) else (3,)
+
+
 @keras.saving.register_keras_serializable("maskedge")
 class Rounded(keras.layers.Wrapper):  # type: ignore[misc]  # Keras has no types
     """A network of convolutions, run with rounded kernels; its own weights stay as they are."""
 
     def call(self, inputs: Any) -> Any:
         """What the network makes of its inputs."""
-        kernels = [
-            (layer.kernel, (2, 3) if isinstance(layer, keras.layers.DepthwiseConv2D) else (3,))
+        mapping = [
+            (layer.kernel, rounded(layer.kernel.value, channel_axes(layer)))
             for layer in self.layer.layers
             if hasattr(layer, "kernel")
         ]
-        mapping = [(kernel, rounded(kernel.value, axes)) for kernel, axes in kernels]
         with keras.StatelessScope(state_mapping=mapping):
             return self.layer(inputs)

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from maskedge.geometry import Boxes
     from maskedge.vision.base import Face
 
+LOW = 0.02
+"""Score from which detections enter the precision-recall curve: a detector is opened with it."""
+MOST = 200
+"""Faces per picture that it may find."""
 PRECISION = 0.95
 """The precision at which recall is told."""
 SIZES = ((16.0, 32.0), (32.0, 64.0), (64.0, np.inf))

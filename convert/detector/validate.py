@@ -10,7 +10,7 @@ import numpy as np
 from convert.backend import compiled_steps
 from convert.coco import read_pixels
 from convert.detector.network import build_detector
-from convert.detector.score import Found, Truth, score_detections
+from convert.detector.score import LOW, MOST, Found, Truth, score_detections
 from maskedge.camera.frame import ChannelOrder, Frame
 from maskedge.inference.network import TensorSpec
 from maskedge.modelfile import ModelFile
@@ -24,12 +24,8 @@ if TYPE_CHECKING:
     from convert.coco import Picture
     from maskedge.vision.base import FaceDetector
 
-LOW = 0.02
-"""Score from which detections enter the precision-recall curve."""
 LOOSE = 0.3
 """A second, loose overlap: some annotators draw the head, not the face."""
-MOST = 200
-"""Faces per picture."""
 
 
 class KerasNetwork:
@@ -96,7 +92,8 @@ def score_detector(
     The figures at an overlap of 0.5, and as ``at_iou_0.3`` those at 0.3.
 
     Args:
-        detector: opened with a low threshold and many faces, see :data:`LOW`, :data:`MOST`.
+        detector: opened with a low threshold and many faces, see :data:`LOW`, :data:`MOST` of
+            :mod:`convert.detector.score`.
         pictures: labelled pictures.
         side: the input's longer side, for face sizes.
     """

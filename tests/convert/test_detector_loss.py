@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from keras_noise import IGNORED
 
 pytest.importorskip("keras", reason="training needs Keras")
 pytest.importorskip("tensorflow", reason="training needs a backend")
@@ -14,9 +15,7 @@ from convert.detector.loss import DetectorLoss
 from convert.detector.network import build_detector, cell_grid, load_imagenet
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    *IGNORED,
     pytest.mark.timeout(300),
 ]
 

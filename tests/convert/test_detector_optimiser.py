@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from keras_noise import IGNORED
 
 pytest.importorskip("keras", reason="training needs Keras")
 pytest.importorskip("tensorflow", reason="training needs a backend")
@@ -11,11 +12,7 @@ import keras
 from convert.detector.network import build_detector
 from convert.detector.optimiser import PointwiseMuon
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-]
+pytestmark = IGNORED
 
 RATE = 1e-3
 

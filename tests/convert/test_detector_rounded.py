@@ -4,21 +4,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from keras_noise import IGNORED
 
 pytest.importorskip("keras", reason="training needs Keras")
 pytest.importorskip("tensorflow", reason="training needs a backend")
 
-import keras
 import tensorflow as tf
 
 from convert.detector.network import build_detector, training_model
-from convert.detector.rounded import LEVELS, rounded
+from convert.detector.rounded import LEVELS, channel_axes, rounded
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
-]
+pytestmark = IGNORED
 
 WEIGHTS = Path(__file__).parents[2] / "models" / "training" / "face_detector.weights.h5"
 PICTURES = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype(np.float32)
@@ -29,10 +25,6 @@ def network():
     network = build_detector(64, 64)
     network.load_weights(WEIGHTS)
     return network
-
-
-def channel_axes(layer):
-    return (2, 3) if isinstance(layer, keras.layers.DepthwiseConv2D) else (3,)
 
 
 def test_a_channel_lies_on_a_grid_of_its_largest_weight():

@@ -14,6 +14,7 @@ import click
 import numpy as np
 import pytest
 from drawn_people import write_set
+from keras_noise import IGNORED
 
 pytest.importorskip("tensorflow", reason="conversion needs TensorFlow")
 
@@ -26,7 +27,7 @@ from convert.detector.export import GateError, _gate, export
 from convert.detector.network import build_detector
 from convert.detector.progress import Keeper, _network
 from convert.detector.reshape import reshape
-from convert.detector.rounded import rounded
+from convert.detector.rounded import channel_axes, rounded
 from convert.detector.train import Checkpoint, main
 from convert.detector.validate import validate_file
 from maskedge.camera.frame import ChannelOrder, Frame
@@ -41,10 +42,7 @@ from maskedge.vision.inputs import SHIPPED
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(900),
-    # TensorFlow, Keras and their own dependencies warn about each other.
-    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    *IGNORED,
 ]
 
 SMALL = ["--size", "64x64", "--steps", "8", "--batch", "4", "--hold-out", "4", "--workers", "1"]
@@ -281,6 +279,15 @@ def test_other_weights_that_are_none_are_named(trained, data, tmp_path):
     assert not (trained / "exported.weights.h5").exists()
 
 
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_run_with_damaged_weights_is_named(trained, start, data, tmp_path, others):
+    out = tmp_path / "run"
+    shutil.copytree(trained, out)
+    (out / "mean.weights.h5").write_bytes(b"half")
+    with pytest.raises(InputError, match=r"--run .*mean.weights.h5: not the weights of"):
+        export(out, data, tmp_path / "out", count=2, mean_with=[start] * others)
+
+
 def test_what_the_gate_refuses_replaces_nothing(trained, data, tmp_path, monkeypatch):
     shipped = tmp_path / "face_detector_320x320.tflite"
     shipped.write_bytes(b"in use")
@@ -352,8 +359,7 @@ def test_int8_holds_the_very_kernels_that_were_trained_with(trained, exported):
             )
     for layer in network.layers:
         if layer.weights and layer.output.shape[-1] > 1:
-            depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
-            kernel = np.asarray(rounded(layer.kernel, (2, 3) if depthwise else (3,)))
+            kernel = np.asarray(rounded(layer.kernel, channel_axes(layer)))
             wanted = kernel.transpose((3, 0, 1, 2))
             close = 1e-5 * np.abs(wanted).max()
             same = max((np.abs(h - wanted) < close).mean() for h in stored[wanted.shape])
