@@ -16,14 +16,12 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
+from beside_yunet import both
 from commandline import Parser, count, existing, run
 
 from convert.coco import Picture, read_coco, read_pixels
-from convert.detector.score import LOW, MOST, Found, Truth, score_detections
+from convert.detector.score import LOW, Found, Truth, score_detections
 from maskedge.camera.frame import ChannelOrder, Frame
-from maskedge.config import DetectorConfig, InferenceConfig
-from maskedge.modelfile import models_dir
-from maskedge.vision.faces import open_detector
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,18 +55,7 @@ def main() -> None:
     pictures = (
         read_coco(options.coco, options.pictures) if options.coco else unlabelled(options.pictures)
     )[:: options.every]
-    inference = InferenceConfig(accelerator="cpu", threads=1)
-    common = {"input": options.input, "max_faces": MOST}
-
-    def opened(threshold: float) -> dict:
-        yunet = DetectorConfig(kind="yunet", model=options.yunet, threshold=threshold, **common)
-        ours = DetectorConfig(threshold=threshold, **common)
-        return {
-            name: open_detector(config, inference, models_dir())
-            for name, config in (("maskedge", ours), ("yunet", yunet))
-        }
-
-    quick, thorough = opened(0.5), opened(LOW)
+    quick, thorough = (both(options.yunet, options.input, least) for least in (0.5, LOW))
     times: dict[str, list[float]] = {name: [] for name in quick}
     answers: dict[str, list[Found]] = {name: [] for name in quick}
     for picture in pictures:
