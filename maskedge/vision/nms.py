@@ -61,16 +61,18 @@ def vote(
 
     Returns:
         For each that is kept the mean of the boxes that overlap it by :data:`AGREE` or more,
-        weighed by ``weights`` and by that overlap. Its own counts fully.
+        weighed by ``weights`` and by that overlap. Its own counts fully; one without area stays.
     """
     if len(kept) * len(boxes) <= FEW_PAIRS:
         return [_agreed(boxes, weights, boxes[index]) for index in kept]
     every = np.array(boxes, np.float32)
-    share = iou_matrix(every[list(kept)], every)
+    own = every[list(kept)]
+    share = iou_matrix(own, every)
     share *= share >= AGREE
     share *= np.array(weights, np.float32)
-    share /= share.sum(axis=1, keepdims=True)
-    agreed: list[list[float]] = (share @ every).tolist()
+    total = share.sum(axis=1, keepdims=True)
+    share /= np.where(total > 0, total, 1)
+    agreed: list[list[float]] = np.where(total > 0, share @ every, own).tolist()
     return agreed
 
 

@@ -69,7 +69,8 @@ def test_a_box_goes_where_those_that_agree_with_it_are(few, given_boxes):
 def test_a_box_alone_stays_where_it_is(few, monkeypatch):
     monkeypatch.setattr(nms, "FEW_PAIRS", few)
     boxes = [[0.0, 0.0, 10.0, 12.0], [8.0, 9.0, 30.0, 30.0], [40.0, 0.0, 50.0, 10.0]]
-    np.testing.assert_allclose(vote(boxes, [0.9, 0.8, 0.1], [0, 1, 2]), boxes, rtol=1e-6)
+    boxes.append([60.0, 5.0, 60.0, 9.0])  # without area
+    np.testing.assert_allclose(vote(boxes, [0.9, 0.8, 0.1, 0.5], [0, 1, 2, 3]), boxes, rtol=1e-6)
     assert vote(boxes, [0.9, 0.8, 0.1], []) == []
 
 
