@@ -16,6 +16,7 @@ from maskedge.errors import EX_UNAVAILABLE, EX_USAGE, MaskedgeError
 COMMANDS = {
     "dataset": ("convert.dataset", "Import, check, split and show a set of pictures."),
     "relabel": ("convert.relabel", "Let YuNet go over a set's faces as a second annotator."),
+    "mine": ("convert.mine", "Find what a trained detector takes for faces and is none."),
     "train": ("convert.train", "Train the mask classifier or the face detector."),
     "evaluate": ("convert.evaluate", "Score the networks, and the whole chain, on a COCO set."),
     "quantize": ("convert.quantize", "Make a trained classifier int8, prove and calibrate it."),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from convert.output import replace
 from maskedge.errors import InputError
 from maskedge.geometry import Box
 
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+
+NEGATIVE = "not_a_face"
+"""The category of what looks like a face and is none: no face, but worth looking at in training."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,7 @@ class Picture:
         faces: its annotations, in the file's order.
         group: pictures of one group show one person or moment, so they are split together; empty
             where the file doesn't say.
+        negatives: what looks like a face and is none, boxes in pixels.
     """
 
     path: Path
@@ -60,6 +66,12 @@ class Picture:
     source: str = ""
     faces: tuple[Annotation, ...] = field(default_factory=tuple)
     group: str = ""
+    negatives: tuple[Box, ...] = ()
+
+    @property
+    def drawn(self) -> tuple[Annotation, ...]:
+        """Its faces, and its negatives with :data:`NEGATIVE` for a label."""
+        return (*self.faces, *(Annotation(box, NEGATIVE) for box in self.negatives))
 
 
 def read_pixels(picture: Picture) -> NDArray[np.uint8]:
@@ -74,6 +86,51 @@ def read_pixels(picture: Picture) -> NDArray[np.uint8]:
     if pixels is None:
         raise InputError(f"{picture.path}: can't read the picture")
     return pixels.astype(np.uint8, copy=False)
+
+
+class Labels:
+    """The labels of a COCO file as they are written in it, to change and to add to.
+
+    Args:
+        path: a file that :func:`read_coco` can read.
+
+    Attributes:
+        images: its pictures, as the file has them.
+        annotations: its labels; what is changed here is written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._content = json.loads(path.read_text(encoding="utf-8"))
+        self.images: list[dict[str, Any]] = self._content["images"]
+        self.annotations: list[dict[str, Any]] = self._content["annotations"]
+        self._last = max((int(entry.get("id", 0)) for entry in self.annotations), default=0)
+
+    def add(self, image: dict[str, Any], category: str, entry: dict[str, Any]) -> None:
+        """Add a label.
+
+        Args:
+            image: the picture.
+            category: its name; one that the file lacks is added to it.
+            entry: the rest: ``bbox``, ``iscrowd``, and what else there is to say.
+        """
+        known = {str(c["name"]): int(c["id"]) for c in self._content["categories"]}
+        if category not in known:
+            known[category] = max(known.values(), default=0) + 1
+            self._content["categories"].append({"id": known[category], "name": category})
+        self._last += 1
+        place = {"id": self._last, "image_id": image["id"], "category_id": known[category]}
+        self.annotations.append({**place, **entry})
+
+    def write(self, path: Path) -> None:
+        """Write all of it, whole or not at all."""
+        text = json.dumps(self._content)
+        replace(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def as_bbox(box: Any) -> list[float]:
+    """COCO's x, y, width and height of x1, y1, x2 and y2, to a tenth of a pixel."""
+    x1, y1, x2, y2 = (float(edge) for edge in box)
+    return [round(x1, 1), round(y1, 1), round(x2 - x1, 1), round(y2 - y1, 1)]
 
 
 def read_coco(annotations: Path, images: Path) -> list[Picture]:
@@ -107,17 +164,17 @@ def read_coco(annotations: Path, images: Path) -> list[Picture]:
 def _pictures(content: dict[str, Any], images: Path) -> list[Picture]:
     names = {int(c["id"]): str(c["name"]) for c in content["categories"]}
     faces: dict[int, list[Annotation]] = {int(i["id"]): [] for i in content["images"]}
+    negatives: dict[int, list[Box]] = {image: [] for image in faces}
     for entry in content["annotations"]:
         x, y, width, height = (float(v) for v in entry["bbox"])
         if width <= 0 or height <= 0:
             continue
+        box, label = Box(x, y, x + width, y + height), names[int(entry["category_id"])]
+        if label == NEGATIVE:
+            negatives[int(entry["image_id"])].append(box)
+            continue
         faces[int(entry["image_id"])].append(
-            Annotation(
-                Box(x, y, x + width, y + height),
-                names[int(entry["category_id"])],
-                entry.get("by"),
-                bool(entry.get("iscrowd", 0)),
-            )
+            Annotation(box, label, entry.get("by"), bool(entry.get("iscrowd", 0)))
         )
     return [
         Picture(
@@ -127,6 +184,7 @@ def _pictures(content: dict[str, Any], images: Path) -> list[Picture]:
             str(image.get("source", "")),
             tuple(faces[int(image["id"])]),
             str(image.get("group", "")),
+            tuple(negatives[int(image["id"])]),
         )
         for image in content["images"]
     ]

@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 
 from convert.classifier.data import join_groups, near_groups, stable_share
+from convert.coco import NEGATIVE
 from convert.importers import READERS, fetch_kaggle, recognise, standard_label
 from convert.output import writable
 from maskedge.errors import InputError, UsageError
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from convert.coco import Annotation, Picture
 
-CATEGORIES = (*LABELS, "face")
+CATEGORIES = (*LABELS, "face", NEGATIVE)
 PARTS = ("train", "val", "test")
 MIN_INSIDE = 0.5
 """Share of a box that must lie in its picture; the rest of it is cut off."""
@@ -101,11 +102,13 @@ def check(
         seen[digest] = picture
         height, width = pixels.shape[:2]
         sized = replace(picture, width=width, height=height)
-        faces = tuple(f for face in picture.faces if (f := _mended(face, sized, labels, result)))
+        found = [f for face in picture.drawn if (f := _mended(face, sized, labels, result))]
+        faces = tuple(f for f in found if f.label != NEGATIVE)
+        negatives = tuple(f.box for f in found if f.label == NEGATIVE)
         if not faces and any(standard_label(f.label, labels) is None for f in picture.faces):
             result.note("pictures of unknown labels alone, left out", picture.path.name)
             continue  # to a detector, a picture without faces says that there are none
-        result.pictures.append(replace(sized, faces=faces))
+        result.pictures.append(replace(sized, faces=faces, negatives=negatives))
         hashes.append((picture_hash(pixels), picture_hash(pixels[:, ::-1])))
     result.groups = _groups(result.pictures, hashes, group_by)
     repeated = len(result.groups) - len(set(result.groups))
@@ -217,7 +220,7 @@ def write_set(checked: Checked, parts: Sequence[str], out: Path) -> None:
             )  # fmt: skip
             annotations += (
                 _coco_face(face, number, len(annotations) + i)
-                for i, face in enumerate(picture.faces, 1)
+                for i, face in enumerate(picture.drawn, 1)
             )
         categories = [{"id": i, "name": name} for i, name in enumerate(CATEGORIES, 1)]
         content = {"images": images, "annotations": annotations, "categories": categories}
@@ -244,8 +247,8 @@ def summarise(checked: Checked, parts: Sequence[str]) -> dict[str, Any]:
     faces = {part: Counter[str]() for part in PARTS}
     sizes = Counter[str]()
     for picture, part in zip(checked.pictures, parts, strict=True):
+        faces[part].update(entry.label for entry in picture.drawn)
         for face in picture.faces:
-            faces[part][face.label] += 1
             bound = next((b for b in SIZE_BOUNDS if face.box.size < b), None)
             sizes[f"below {bound} px" if bound else f"{SIZE_BOUNDS[-1]} px and more"] += 1
     return {
@@ -263,12 +266,18 @@ def summarise(checked: Checked, parts: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def contact_sheet(checked: Checked, path: Path, seed: int, rows: int = 4) -> None:
+def contact_sheet(
+    pictures: Sequence[Picture],
+    path: Path,
+    seed: int,
+    labels: Sequence[str] = CATEGORIES,
+    rows: int = 4,
+) -> None:
     """Random faces of each label, label by label: a look at them finds what no check does."""
     rng = np.random.default_rng(seed)
     tiles = []
-    for label in CATEGORIES:
-        found = [(p, f.box) for p in checked.pictures for f in p.faces if f.label == label]
+    for label in labels:
+        found = [(p, f.box) for p in pictures for f in p.drawn if f.label == label]
         if not found:
             continue
         chosen = rng.permutation(len(found))[: rows * SHEET_COLUMNS]
@@ -424,7 +433,7 @@ def command(
     summary = {"source": source, "form": form, "split": how, "seed": seed}
     summary |= summarise(checked, parts)
     (out / "summary.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
-    contact_sheet(checked, out / "contact_sheet.png", seed)
+    contact_sheet(checked.pictures, out / "contact_sheet.png", seed)
     click.echo(json.dumps(summary, indent=2))
     for sentence in advice(summary, checked):
         click.echo(f"note: {sentence}", err=True)

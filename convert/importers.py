@@ -17,7 +17,7 @@ import cv2
 import yaml
 from tqdm import tqdm
 
-from convert.coco import Annotation, Picture, read_coco
+from convert.coco import NEGATIVE, Annotation, Picture, read_coco
 from maskedge.errors import InputError, MaskedgeError, UsageError
 from maskedge.geometry import Box
 
@@ -34,6 +34,7 @@ SYNONYMS = {
         "incorrect_mask_wearing", "partially_covered", "improperly_worn",
     ),
     "face": ("face", "unknown"),
+    NEGATIVE: (NEGATIVE, "no_face"),
 }  # fmt: skip
 """Names that published sets use, compared in lower case with ``_`` for spaces and dashes."""
 

@@ -9,15 +9,14 @@ of is added, and one that it is unsure of becomes a region that is neither right
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
 
-from convert.coco import read_coco, read_pixels
-from convert.output import replace, writable
+from convert.coco import Labels, as_bbox, read_coco, read_pixels
+from convert.output import writable
 from maskedge.errors import InputError, ModelError
 from maskedge.geometry import iou_matrix
 
@@ -110,11 +109,11 @@ def agree(
         best = int(overlap[row].argmax())
         mutual = int(overlap[:, best].argmax()) == row
         if overlap[row, best] >= SAME and mutual and scores[best] >= SEEN:
-            entry["bbox"] = _bbox((drawn[row] + boxes[best]) / 2)
+            entry["bbox"] = as_bbox((drawn[row] + boxes[best]) / 2)
             changed += 1
     added = [
-        {"bbox": _bbox(boxes[index]), "iscrowd": int(scores[index] < SURE), "by": NAME}
-        for index in np.flatnonzero(overlap.max(axis=0) < SAME)
+        {"bbox": as_bbox(boxes[index]), "iscrowd": int(scores[index] < SURE), "by": NAME}
+        for index in np.flatnonzero((overlap.max(axis=0) < SAME) & (scores >= SEEN))
     ]
     return changed, added
 
@@ -136,11 +135,6 @@ def ways_of_drawing(old: NDArray[np.float64], new: NDArray[np.float64]) -> NDArr
     return np.asarray(np.median(np.concatenate([moved, grown], axis=1), axis=0), np.float64)
 
 
-def _bbox(box: Any) -> list[float]:
-    x1, y1, x2, y2 = (float(edge) for edge in box)
-    return [round(x1, 1), round(y1, 1), round(x2 - x1, 1), round(y2 - y1, 1)]
-
-
 @click.command(name="relabel")
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of the set.")
 @click.option("--yunet", type=click.Path(path_type=Path), required=True, help="OpenCV's ONNX file.")
@@ -160,22 +154,17 @@ def command(data: Path, yunet: Path, out: Path) -> None:
 
     source = data / "train.json"
     pictures = read_coco(source, data / "train")  # says what is wrong with the file
-    content = json.loads(source.read_text(encoding="utf-8"))
-    unknown = [c["id"] for c in content["categories"] if c["name"] == UNKNOWN]
-    if not unknown:
-        unknown = [max((c["id"] for c in content["categories"]), default=0) + 1]
-        content["categories"].append({"id": unknown[0], "name": UNKNOWN})
-    labels: dict[int, list[dict[str, Any]]] = {int(image["id"]): [] for image in content["images"]}
-    for entry in content["annotations"]:
-        labels[int(entry["image_id"])].append(entry)
-    number = max((int(entry.get("id", 0)) for entry in content["annotations"]), default=0)
+    labels = Labels(source)
+    of_picture: dict[int, list[dict[str, Any]]] = {int(i["id"]): [] for i in labels.images}
+    for entry in labels.annotations:
+        of_picture[int(entry["image_id"])].append(entry)
     annotator = SecondAnnotator(yunet)
     writable(out.parent)
     counts = {"changed": 0, "added": 0, "regions": 0}
     shown = tqdm(pictures, unit="picture", dynamic_ncols=True)
     pairs: dict[str, list[tuple[list[float], list[float]]]] = {}
-    for image, picture in zip(content["images"], shown, strict=True):
-        entries = labels[int(image["id"])]
+    for image, picture in zip(labels.images, shown, strict=True):
+        entries = of_picture[int(image["id"])]
         before = [entry["bbox"] for entry in entries]
         changed, added = agree(entries, *annotator.faces(read_pixels(picture)))
         counts["changed"] += changed
@@ -184,12 +173,9 @@ def command(data: Path, yunet: Path, out: Path) -> None:
             (old, new) for old, new in zip(before, after, strict=True) if old is not new
         )
         for entry in added:
-            number += 1
             counts["regions" if entry["iscrowd"] else "added"] += 1
-            place = {"id": number, "image_id": image["id"], "category_id": unknown[0]}
-            content["annotations"].append({**place, **entry})
-    text = json.dumps(content)
-    replace(out, lambda path: path.write_text(text, encoding="utf-8"))
+            labels.add(image, UNKNOWN, entry)
+    labels.write(out)
     for collection, drawn in pairs.items():
         if drawn:
             right, down, wider, taller = 100 * ways_of_drawing(*np.array(drawn).swapaxes(0, 1))

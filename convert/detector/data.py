@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -35,6 +35,8 @@ LEAST_COVER = 0.7
 """Share of a view's longer side that a picture covers at least: empty canvas teaches nothing."""
 DRAWN = 0.25
 """How often a bare face gets a mask drawn on."""
+AT_FACE = 0.8
+"""How often a cut-out is laid around a face, rather than anywhere."""
 BARE = ("without_mask", "face")
 
 
@@ -47,12 +49,14 @@ class Sample:
         boxes: float32 (faces, 4), pixels.
         bare: bool (faces,), whether a mask may be drawn on it.
         spared: bool (faces,), whether it is a region that is neither face nor background.
+        negatives: float32 (negatives, 4), what looks like a face and is none, pixels.
     """
 
     pixels: NDArray[np.uint8]
     boxes: NDArray[np.float32]
     bare: NDArray[np.bool_]
     spared: NDArray[np.bool_]
+    negatives: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 4), np.float32))
 
 
 def load_samples(pictures: Sequence[Picture]) -> list[Sample]:
@@ -67,6 +71,7 @@ def load_samples(pictures: Sequence[Picture]) -> list[Sample]:
             np.array([f.box for f in picture.faces], np.float32).reshape(-1, 4),
             np.array([f.label in BARE for f in picture.faces], bool),
             np.array([f.crowd for f in picture.faces], bool),
+            np.array(picture.negatives, np.float32).reshape(-1, 4),
         )
         for picture in pictures
     ]
@@ -100,6 +105,7 @@ class DetectorBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has
         seed: of all randomness.
         epoch: the epoch to start at.
         mosaic: how often four pictures are put together.
+        hard: how often a picture is laid around something that looks like a face and is none.
         extra: ``workers`` and ``max_queue_size``.
     """
 
@@ -114,12 +120,16 @@ class DetectorBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has
         seed: int = 0,
         epoch: int = 0,
         mosaic: float = 0.5,
+        hard: float = 0.0,
         **extra: Any,
     ) -> None:
         super().__init__(**extra)
         self._samples, self._weights, self._size = samples, weights, size
         self._batch, self._steps, self._seed, self._epoch = batch, steps, seed, epoch
-        self._mosaic = mosaic
+        self._mosaic, self._hard = mosaic, hard
+        self._negatives = [
+            (number, box) for number, sample in enumerate(samples) for box in sample.negatives
+        ]
 
     def __len__(self) -> int:
         return self._steps
@@ -144,27 +154,43 @@ class DetectorBatches(keras.utils.PyDataset):  # type: ignore[misc]  # Keras has
             views = [(0, 0, width, height)]
         rows = []
         for x1, y1, x2, y2 in views:
-            sample = self._samples[rng.choice(len(self._samples), p=self._weights)]
-            faces = cut_out(sample, canvas[y1:y2, x1:x2], rng)
+            sample, around = self._draw(rng)
+            faces = cut_out(sample, canvas[y1:y2, x1:x2], rng, around)
             faces[:, :4] += (x1, y1, x1, y1)
             rows.append(faces)
         return change_look(canvas, rng), _target(np.concatenate(rows))
 
+    def _draw(self, rng: Generator) -> tuple[Sample, NDArray[np.float32] | None]:
+        """A picture, and what to lay the cut-out around if not around a face."""
+        if self._negatives and rng.random() < self._hard:
+            number, box = self._negatives[rng.integers(len(self._negatives))]
+            return self._samples[number], box
+        return self._samples[rng.choice(len(self._samples), p=self._weights)], None
 
-def cut_out(sample: Sample, view: NDArray[np.uint8], rng: Generator) -> NDArray[np.float32]:
+
+def cut_out(
+    sample: Sample,
+    view: NDArray[np.uint8],
+    rng: Generator,
+    around: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
     """Fill a view with a scaled, maybe mirrored part of a picture.
 
     Args:
         sample: the picture.
         view: uint8 (height, width, 3), written to where the picture reaches.
         rng: where scale, place and mirroring come from.
+        around: float32 (4,), what to show; None: mostly one of the faces.
 
     Returns:
         float32 (faces, 5): boxes in pixels of the view, and their kind.
     """
     height, width = view.shape[:2]
-    scale = _scale(sample, rng, max(height, width))
-    left, top = _place(sample, scale, (height, width), rng)
+    boxes = sample.boxes if around is None else around[None]
+    scale = _scale(sample, boxes, rng, max(height, width))
+    if around is None and len(boxes) and rng.random() >= AT_FACE:
+        boxes = boxes[:0]
+    left, top = _place(sample, boxes, scale, (height, width), rng)
     x1, y1 = max(left, 0.0), max(top, 0.0)
     x2 = min(left + width / scale, sample.pixels.shape[1])
     y2 = min(top + height / scale, sample.pixels.shape[0])
@@ -179,8 +205,7 @@ def cut_out(sample: Sample, view: NDArray[np.uint8], rng: Generator) -> NDArray[
     picture = view[dy : dy + dh, dx : dx + dw]
     picture[...] = cv2.resize(part, (dw, dh), interpolation=method)
     factor = np.array([dw / (sx2 - sx1), dh / (sy2 - sy1)] * 2, np.float32)
-    boxes = (sample.boxes - (sx1, sy1, sx1, sy1)) * factor
-    faces = _visible(boxes, sample, picture, rng)
+    faces = _visible((sample.boxes - (sx1, sy1, sx1, sy1)) * factor, sample, picture, rng)
     if rng.random() < 0.5:  # noqa: PLR2004
         picture[...] = picture[:, ::-1].copy()
         faces[:, [0, 2]] = dw - faces[:, [2, 0]]
@@ -188,30 +213,34 @@ def cut_out(sample: Sample, view: NDArray[np.uint8], rng: Generator) -> NDArray[
     return faces
 
 
-def _scale(sample: Sample, rng: Generator, side: int) -> float:
-    """Picture to input pixels: about as at run time, or so that one face gets a size.
+def _scale(sample: Sample, boxes: NDArray[np.float32], rng: Generator, side: int) -> float:
+    """Picture to input pixels: about as at run time, or so that one of ``boxes`` gets a size.
 
     The picture never covers less than most of the view's longer ``side``.
     """
     height, width = sample.pixels.shape[:2]
     longer = float(max(height, width))
     whole, least = REFERENCE / longer, LEAST_COVER * side / longer
-    if rng.random() < WHOLE or not len(sample.boxes):
+    if rng.random() < WHOLE or not len(boxes):
         return max(least, float(whole * np.exp(rng.uniform(np.log(0.6), np.log(1.4)))))
-    box = sample.boxes[rng.integers(len(sample.boxes))]
+    box = boxes[rng.integers(len(boxes))]
     wanted = float(np.exp(rng.uniform(np.log(10), np.log(240))))
     scale: float = wanted / float((box[2:] - box[:2]).max())
     return min(max(scale, least), max(least, 3.0 * max(whole, 1.0)))
 
 
 def _place(
-    sample: Sample, scale: float, size: tuple[int, int], rng: Generator
+    sample: Sample,
+    boxes: NDArray[np.float32],
+    scale: float,
+    size: tuple[int, int],
+    rng: Generator,
 ) -> tuple[float, float]:
-    """Left and top of the cut-out in picture pixels: around a face, or anywhere."""
+    """Left and top of the cut-out in picture pixels: around one of ``boxes``, or anywhere."""
     extent = np.array(size[::-1]) / scale
     room = np.array(sample.pixels.shape[1::-1]) - extent
-    if len(sample.boxes) and rng.random() < 0.8:  # noqa: PLR2004
-        box = sample.boxes[rng.integers(len(sample.boxes))]
+    if len(boxes):
+        box = boxes[rng.integers(len(boxes))]
         start = (box[:2] + box[2:]) / 2 - extent * rng.uniform(0.1, 0.9, 2)
         # Only a picture smaller than the view leaves an edge free.
         start = np.clip(start, np.minimum(room, 0), np.maximum(room, 0))

@@ -36,6 +36,7 @@ class Settings:
         hold_out: every so many pictures of the training split one is kept for validation; 0: none.
         mosaic: how often four pictures are put together in one.
         labels: name of the file with the training labels; empty: the set's own.
+        hard: how often a picture is laid around something that looks like a face and is none.
     """
 
     height: int = 256
@@ -50,6 +51,7 @@ class Settings:
     hold_out: int = 20
     mosaic: float = 0.5
     labels: str = ""
+    hard: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,7 @@ def train(  # noqa: PLR0913 - all but three are named settings
         seed=settings.seed,
         epoch=keeper.epoch,
         mosaic=settings.mosaic,
+        hard=settings.hard,
         workers=workers,
         max_queue_size=8,
     )
@@ -271,6 +274,13 @@ def _fresh(settings: Settings, steps: int, weights: Path | None, start: Path | N
     show_default=True,
     help="Share of pictures made of four.",
 )
+@click.option(
+    "--hard",
+    default=0.25,
+    type=click.FloatRange(0, 1),
+    show_default=True,
+    help="Share of pictures around what convert mine found, if labels have any.",
+)
 @click.option("--threads", default=0, help="Of the framework; 0: as many as it likes.")
 @click.option("--workers", default=2, show_default=True, help="Threads that make batches.")
 @click.option("--validate-every", default=5, show_default=True, help="Epochs; 0: never.")
@@ -287,7 +297,7 @@ def command(size: str, threads: int, **options: Any) -> None:
         raise UsageError("--hold-out 1: would keep every picture; give 0 for none, or 2 and more")
     if threads:
         limit_threads(threads)
-    names = ("epochs", "steps", "batch", "rate", "seed", "hold_out", "mosaic")
+    names = ("epochs", "steps", "batch", "rate", "seed", "hold_out", "mosaic", "hard")
     labels = options["labels"].name if options["labels"] else ""
     chosen = {name: options.pop(name) for name in names}
     settings = Settings(height=height, width=width, labels=labels, **chosen)

@@ -246,6 +246,28 @@ def test_what_a_set_says_of_its_faces_is_kept_and_boxes_end_at_the_edge(coco, tm
     assert picture.faces[2].box == Box(200, 0, 240, 50)
 
 
+def test_what_is_not_a_face_is_kept_and_is_none(coco, tmp_path):
+    file = coco / "people.json"
+    content = json.loads(file.read_text())
+    content["categories"].append({"id": 9, "name": "Not a face"})
+    content["annotations"][0]["category_id"] = 9
+    file.write_text(json.dumps(content))
+    done = run(coco, "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    _, picture = divided(tmp_path / "out")["people_000.jpg"]
+    assert [face.label for face in picture.faces] == ["without_mask", "incorrect_mask"]
+    np.testing.assert_allclose(picture.negatives, [corners(content["annotations"][0])], atol=0.01)
+    faces = json.loads((tmp_path / "out" / "summary.json").read_text())["faces"]
+    assert sum(part.get("not_a_face", 0) for part in faces.values()) == 1
+    sheet = cv2.imread(str(tmp_path / "out" / "contact_sheet.png"))
+    assert len(sheet) == 4 * (18 + 80)
+
+
+def corners(entry):
+    x, y, width, height = entry["bbox"]
+    return (x, y, x + width, y + height)
+
+
 def test_the_contact_sheet_shows_faces_of_each_label(coco, tmp_path):
     run(coco, "--out", tmp_path / "out")
     sheet = cv2.imread(str(tmp_path / "out" / "contact_sheet.png"))

@@ -71,6 +71,30 @@ def test_a_region_that_may_hold_a_face_is_neither(tmp_path):
     assert sample.spared.tolist() == [False, True, False]
 
 
+def lure():
+    """A picture that has no face, but something that looks like one, solid white."""
+    sample = marked_sample()
+    none = np.empty(0, bool)
+    return Sample(sample.pixels, sample.boxes[:0], none, none, sample.boxes)
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_a_view_around_something_shows_it(seed):
+    view = np.zeros((96, 96, 3), np.uint8)
+    sample = lure()
+    faces = cut_out(sample, view, np.random.default_rng(seed), sample.negatives[0])
+    assert len(faces) == 0  # it is background
+    assert (view > 127).any()
+
+
+@pytest.mark.parametrize(("hard", "fewest", "most"), [(0, 30, 40), (0.5, 10, 28), (1, 0, 0)])
+def test_as_many_views_as_asked_are_around_what_is_no_face(hard, fewest, most):
+    samples, weights = [lure(), marked_sample()], np.array([0.0, 1.0])
+    batches = DetectorBatches(samples, weights, (96, 96), batch=40, steps=1, mosaic=0, hard=hard)
+    of_a_face = batches[0][1][..., 4].any(axis=1).sum()
+    assert fewest <= of_a_face <= most
+
+
 def test_the_same_seed_epoch_and_index_give_the_same_batch(tmp_path):
     pictures = read_coco(write_set(tmp_path, "train", 4), tmp_path / "train")
 

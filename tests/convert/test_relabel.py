@@ -50,12 +50,14 @@ def test_of_two_labels_only_the_nearer_takes_a_box():
 def test_what_nobody_labelled_is_added_and_the_doubtful_spared():
     entries = labels((10, 10, 40, 40))
     _, added = agree(entries, *seen((100, 100, 120, 130, 0.8), (200, 100, 220, 130, 0.5)))
+    unseen, unsure = agree(entries, *seen((200, 100, 220, 130, 0.49)))
 
     assert [(entry["bbox"], entry["iscrowd"]) for entry in added] == [
         ([100.0, 100.0, 20.0, 30.0], 0),
         ([200.0, 100.0, 20.0, 30.0], 1),
     ]
     assert {entry["by"] for entry in added} == {"YuNet"}
+    assert (unseen, unsure) == (0, [])  # the back of a head, a hand: background
 
 
 def test_pictures_without_labels_or_without_faces_pass():
