@@ -8,6 +8,7 @@ letter or the back of a head that passes for a face. A detector that has learnt 
 
 from __future__ import annotations
 
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +17,16 @@ import numpy as np
 
 from convert.coco import NEGATIVE, Labels, as_bbox, read_coco, read_pixels
 from convert.dataset import contact_sheet
+from convert.detector.score import Found
 from convert.output import writable
-from maskedge.geometry import iou_matrix
+from maskedge.camera.frame import ChannelOrder, Frame
+from maskedge.config import DetectorConfig, InferenceConfig
+from maskedge.geometry import boxes_array, iou_matrix
+from maskedge.vision.faces import open_detector
+from maskedge.vision.nms import suppress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from numpy.typing import NDArray
 
     from maskedge.geometry import Boxes
 
@@ -33,23 +37,19 @@ MOST = 100
 SHEET_ROWS = 8
 
 
-def negatives(faces: Boxes, found: Boxes, scores: NDArray[np.float32]) -> NDArray[np.intp]:
+def negatives(faces: Boxes, found: Found) -> list[int]:
     """Which detections are no face.
 
     Args:
         faces: the labelled ones and regions that may hold one, float32 (faces, 4), pixels.
-        found: float32 (detections, 4).
-        scores: float32 (detections,).
+        found: the detections.
 
     Returns:
         Indices, best score first; of several on one spot only the first.
     """
-    kept: list[int] = []
-    for index in np.argsort(-scores, kind="stable"):
-        others = np.concatenate([faces, found[kept]])
-        if not len(others) or iou_matrix(found[[index]], others).max() < FREE:
-            kept.append(int(index))
-    return np.array(kept, np.intp)
+    free = np.flatnonzero(iou_matrix(found.boxes, faces).max(axis=1, initial=0) < FREE)
+    boxes, scores = found.boxes[free].tolist(), found.scores[free].tolist()
+    return [int(free[index]) for index in suppress(boxes, scores, FREE, len(free))]
 
 
 @click.command(name="mine")
@@ -96,38 +96,29 @@ def command(  # noqa: PLR0913 - its options
     """
     from tqdm import tqdm  # noqa: PLC0415
 
-    from maskedge.camera.frame import ChannelOrder, Frame  # noqa: PLC0415
-    from maskedge.inference import open_interpreter  # noqa: PLC0415
-    from maskedge.modelfile import ModelFile  # noqa: PLC0415
-    from maskedge.vision.builtin import BuiltinDetector, Source  # noqa: PLC0415
-
     source = labels or data / "train.json"
     pictures = read_coco(source, data / "train")  # says what is wrong with the file
     entries = Labels(source)
-    detectors = [
-        BuiltinDetector(
-            [Source.of(open_interpreter(path, "cpu"))],
-            ModelFile.load(path),
-            threshold=score,
-            max_faces=MOST,
-        )
-        for path in models
-    ]
-    for path in (out, sheet or out):
-        writable(path.parent)
+    cpu = InferenceConfig(accelerator="cpu")
     mined = 0
-    shown = tqdm(pictures, unit="picture", dynamic_ncols=True)
-    for image, picture in zip(entries.images, shown, strict=True):
-        frame = Frame(read_pixels(picture), ChannelOrder.RGB, 0.0)
-        seen = [face for detector in detectors for face in detector.detect(frame)]
-        boxes = np.array([face.box for face in seen], np.float32).reshape(-1, 4)
-        scores = np.array([face.score for face in seen], np.float32)
-        labelled = np.array([entry.box for entry in picture.drawn], np.float32).reshape(-1, 4)
-        for index in negatives(labelled, boxes, scores):
-            mined += 1
-            score_of = round(float(scores[index]), 3)
-            entry = {"bbox": as_bbox(boxes[index]), "iscrowd": 0, "score": score_of}
-            entries.add(image, NEGATIVE, entry)
+    with ExitStack() as opened:
+        detectors = []
+        for path in models:
+            config = DetectorConfig(model=path, threshold=score, max_faces=MOST)
+            detector = open_detector(config, cpu, path.parent)
+            detectors.append(opened.enter_context(closing(detector)))
+        for path in (out, sheet or out):
+            writable(path.parent)
+        shown = tqdm(pictures, unit="picture", dynamic_ncols=True)
+        for image, picture in zip(entries.images, shown, strict=True):
+            frame = Frame(read_pixels(picture), ChannelOrder.RGB, 0.0)
+            seen = [face for detector in detectors for face in detector.detect(frame)]
+            found = Found.of(seen)
+            for index in negatives(boxes_array([e.box for e in picture.drawn]), found):
+                mined += 1
+                told = round(float(found.scores[index]), 3)
+                entry = {"bbox": as_bbox(found.boxes[index]), "iscrowd": 0, "score": told}
+                entries.add(image, NEGATIVE, entry)
     entries.write(out)
     if sheet:
         contact_sheet(read_coco(out, data / "train"), sheet, 0, (NEGATIVE,), SHEET_ROWS)

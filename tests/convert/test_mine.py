@@ -8,6 +8,7 @@ import pytest
 from convert_command import convert
 
 from convert.coco import NEGATIVE, read_coco
+from convert.detector.score import Found
 from convert.mine import negatives
 from maskedge.errors import EX_NOINPUT
 from maskedge.geometry import iou_matrix
@@ -93,5 +94,5 @@ def test_of_several_on_one_spot_the_surest_is_kept():
         [(2, 2, 22, 22), (50, 50, 70, 70), (52, 50, 72, 70), (100, 0, 120, 20)], np.float32
     )
     scores = np.array([0.99, 0.6, 0.7, 0.5], np.float32)
-    assert negatives(faces, found, scores).tolist() == [2, 3]
-    assert negatives(faces[:0], found[:0], scores[:0]).tolist() == []
+    assert negatives(faces, Found(found, scores)) == [2, 3]
+    assert negatives(faces[:0], Found(found[:0], scores[:0])) == []
