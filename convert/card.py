@@ -222,9 +222,11 @@ def model_card(models: Sequence[ModelFile], figures: Figures) -> str:
     judges = [m.card for m in models if m.card.get("task") == "classifier"]
     card = judges[0] if judges else {}
     calibration = card.get("calibration", {})
-    training = card.get("training", {}).get("recipe", {})
+    learnt = card.get("training", {})
+    training, runs = learnt.get("recipe", {}), learnt.get("mean_of", 1)
     text = (
-        f"Trained for {card.get('training', {}).get('epochs', '?')} epochs of "
+        (f"The mean of {runs} runs, the last " if runs > 1 else "Trained ")
+        + f"for {learnt.get('epochs', '?')} epochs of "
         f"{training.get('steps', '?')} batches of {training.get('batch', '?')} crops; softmax "
         f"temperature {calibration.get('temperature', 1)}, expected share of labels "
         f"{calibration.get('prior', 'as in training')}."

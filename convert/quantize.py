@@ -24,12 +24,12 @@ from convert.batch import free_batch
 from convert.metrics import PRIOR, fit_prior, fit_temperature, summary
 from convert.output import writable
 from convert.slices import SIZES
-from maskedge.errors import MaskedgeError, UsageError
+from maskedge.errors import InputError, MaskedgeError, UsageError
 from maskedge.modelfile import SCHEMA
 from maskedge.vision.masks import softmax
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -138,6 +138,28 @@ def move_head(model: Any, shift: NDArray[np.float32]) -> None:
     head.set_weights([weights, bias + shift])
 
 
+def mean_into(model: Any, others: Sequence[Path]) -> None:
+    """Make a network the mean of its weights and others', each counting the same.
+
+    See :func:`convert.detector.export.mean_of`.
+
+    Raises:
+        InputError: a file can't be read, or is another network.
+    """
+    import keras
+
+    every = [model.get_weights()]
+    for path in others:
+        try:
+            weights = keras.models.load_model(path, compile=False).get_weights()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"--mean-with {path}: no .keras of a run: {error}") from error
+        if [w.shape for w in weights] != [w.shape for w in every[0]]:
+            raise InputError(f"--mean-with {path}: another network than the run's")
+        every.append(weights)
+    model.set_weights([np.mean(same, axis=0) for same in zip(*every, strict=True)])
+
+
 def prove(
     run: ClassifierRun,
     model: Any,
@@ -145,6 +167,8 @@ def prove(
     count: int = REPRESENTATIVE,
     shift: NDArray[np.float32] | None = None,
     descent: dict[str, Any] | None = None,
+    checkpoint: str = "best",
+    mean_of: int = 1,
 ) -> dict[str, Any]:
     """Quantise a trained classifier, hold it against its float self, and calibrate it.
 
@@ -156,6 +180,8 @@ def prove(
         count: training crops that set the ranges.
         shift: see :func:`convert.metrics.fit_prior`.
         descent: the network that training started from, for the JSON.
+        checkpoint: which of the run's networks it is, for the JSON.
+        mean_of: how many runs' weights the network is the mean of, for the JSON.
 
     Returns:
         The JSON's content.
@@ -192,9 +218,11 @@ def prove(
         "prior": list(PRIOR),
         "shift_in_head": [round(float(s), 3) for s in shift],
     }
-    card = card_of(run, figures, calibration)
+    card = card_of(run, run.epochs(checkpoint), figures, calibration)
     if descent:
         card["training"]["started_from"] = descent
+    if mean_of > 1:
+        card["training"]["mean_of"] = mean_of
     write_card(out, card)
     show(out, record(out))
     beside = run.folder / f"{CALIBRATED}.keras"
@@ -249,7 +277,14 @@ def slices(
     type=click.IntRange(32),
     help="Training crops that set the ranges.",
 )
-def command(folder: Path, out: Path, checkpoint: str, count: int) -> None:
+@click.option(
+    "--mean-with",
+    "others",
+    multiple=True,
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="Another run's .keras, where one went on from the other: their mean is quantised.",
+)
+def command(folder: Path, out: Path, checkpoint: str, count: int, others: tuple[Path, ...]) -> None:
     """Make a trained classifier a full-integer network, prove it, and calibrate it.
 
     The float network and the integer one judge the same validation faces. Unless the integer one is
@@ -264,8 +299,9 @@ def command(folder: Path, out: Path, checkpoint: str, count: int) -> None:
 
     run = ClassifierRun.open(folder)
     model = run.network(checkpoint)
+    mean_into(model, others)
     writable(out.parent)
-    card = prove(run, model, out, count)
+    card = prove(run, model, out, count, checkpoint=checkpoint, mean_of=1 + len(others))
     int8 = card["metrics"]["int8"]
     recall = {k: v["recall"] for k, v in int8["by_label"].items()}
     click.echo(

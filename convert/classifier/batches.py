@@ -28,10 +28,12 @@ STREAMS = {
     "drawn_right": 0.07,
     "without": 0.16,
     "face": 0.09,
-    "not_covered": 0.10,
+    "not_covered": 0.07,
+    "seen_bare": 0.03,
     "folder_bare": 0.03,
-    "incorrect": 0.14,
-    "drawn_wrong": 0.10,
+    "incorrect": 0.12,
+    "seen_wrong": 0.06,
+    "drawn_wrong": 0.08,
 }
 """How a batch is mixed: classes alike, sources by how much they resemble a camera at a door."""
 

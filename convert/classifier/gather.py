@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from hashlib import sha256
+from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
@@ -19,11 +22,27 @@ from convert.classifier.data import (
     folder_samples,
 )
 from convert.output import writable
+from convert.tags import MARGIN
 from maskedge.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from convert.tags import Tags
+
+
+SEEN = {
+    "with_mask": (WITH, "covered"),
+    "without_mask": (WITHOUT, "seen_bare"),
+    "incorrect_mask": (INCORRECT, "seen_wrong"),
+}
+"""Allowed classes and kind of a face of which somebody noted what it shows."""
+UNCLEAR = "unclear"
+"""Tag of a face that nothing is to be learnt from."""
 
 
 def collect(data: Path, crops: Path | None, folders: Path | None) -> list[Sample]:
-    """All labelled faces of a data folder.
+    """All labelled faces of a data folder, those of one picture one after another.
 
     Args:
         data: ``train.json``, ``train/``, ``val.json``, ``val/`` (COCO).
@@ -41,7 +60,7 @@ def collect(data: Path, crops: Path | None, folders: Path | None) -> list[Sample
         for name, allowed in (("covered", WITH), ("not_covered", WITHOUT | INCORRECT)):
             if crops is not None:
                 tight += folder_samples(
-                    crops / part / name, allowed, name, margin=0.1, validation=validation
+                    crops / part / name, allowed, name, margin=MARGIN, validation=validation
                 )
     if folders is not None:
         whole += folder_samples(folders / "with_mask", WITH, "folder_with")
@@ -54,6 +73,51 @@ def collect(data: Path, crops: Path | None, folders: Path | None) -> list[Sample
         if place is not None and not found:
             raise InputError(f"{place}: no labelled faces; it needs {needed}")
     return [*samples, *tight, *whole]
+
+
+def noted(samples: Iterable[Sample], tags: Tags) -> Iterator[Sample]:
+    """Samples as somebody saw them: with the label of :data:`SEEN`, or left out if unclear.
+
+    Args:
+        samples: faces, those of one picture one after another.
+        tags: files by tag; ``NAME`` is each face of a picture, ``NAME#2`` its second.
+    """
+    said: dict[str, set[str]] = {}
+    for tag, files in tags.items():
+        for file in files:
+            said.setdefault(file, set()).add(tag)
+    for picture, faces in groupby(samples, lambda sample: sample.picture):
+        for number, sample in enumerate(faces, 1):
+            heard = said.get(picture.name, set()) | said.get(f"{picture.name}#{number}", set())
+            if UNCLEAR in heard:
+                continue
+            seen = next((SEEN[label] for label in SEEN if label in heard), None)
+            yield sample._replace(allowed=seen[0], kind=seen[1]) if seen else sample
+
+
+def unheard(tags: Tags, samples: Iterable[Sample]) -> str:
+    """What of the tags changes nothing, in words; empty when there is none of it.
+
+    Args:
+        tags: see :func:`noted`.
+        samples: all faces, those that were left out as unclear among them.
+    """
+    faces = Counter(sample.picture.name for sample in samples)
+    said = []
+    strange = {tag: len(files) for tag, files in tags.items() if tag not in {*SEEN, UNCLEAR}}
+    if strange:
+        counted = ", ".join(f"{tag!r} ({count})" for tag, count in sorted(strange.items()))
+        said.append(f"neither a label nor {UNCLEAR}, so nothing is learnt from them: {counted}")
+    told = {file for tag, files in tags.items() if tag not in strange for file in files}
+    missing = sorted(file for file in told if not _is_there(file, faces))
+    if missing:
+        said.append(f"{len(missing)} of no face in the data, the first {missing[0]}")
+    return "; ".join(said)
+
+
+def _is_there(file: str, faces: Counter[str]) -> bool:
+    name, _, number = file.rpartition("#")
+    return bool(faces[file]) or (number.isdigit() and 1 <= int(number) <= faces[name])
 
 
 def open_crops(
@@ -80,7 +144,7 @@ def open_crops(
         if resume:
             raise UsageError(
                 f"{out}: was begun with other faces or landmarks; give the same --data, --crops, "
-                "--folders and --landmarks, or train anew with another --out"
+                "--folders, --tags and --landmarks, or train anew with another --out"
             )
     finder = FaceFinder(landmarks) if landmarks else None
     known.unlink(missing_ok=True)

@@ -16,6 +16,7 @@ import numpy as np
 from convert.classifier.augment import plain
 from convert.classifier.batches import targets
 from convert.output import replace
+from convert.rounded import exact
 from maskedge.errors import InputError
 from maskedge.vision.base import LABELS
 
@@ -153,7 +154,7 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         self._step += 1
         if self._step % self.EVERY:
             return
-        weights = self.model.get_weights()
+        weights = exact(self.model).get_weights()
         if self._average is None:
             self._average = weights
             return
@@ -165,9 +166,10 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Score the average, keep it if it is the best, write the checkpoint."""
-        current = self.model.get_weights()
-        self.model.set_weights(self._average or current)
-        figures = self._validation.figures(self.model)
+        network = exact(self.model)
+        current = network.get_weights()
+        network.set_weights(self._average or current)
+        figures = self._validation.figures(network)
         entry = {"epoch": epoch + 1, "loss": float((logs or {}).get("loss", math.nan)), **figures}
         entry["seconds"] = time.monotonic() - self._started
         best = max((h["score"] for h in self.history), default=-1.0)
@@ -175,7 +177,7 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         if figures["score"] >= best:
             replace(self._folder / "best.keras", self._save)
         replace(self._folder / "final.keras", self._save)
-        self.model.set_weights(current)
+        network.set_weights(current)
         self._checkpoint(current)
         click.echo(json.dumps({k: round(v, 4) for k, v in entry.items()}))
         since_best = len(self.history) - 1 - int(np.argmax([h["score"] for h in self.history]))
@@ -183,7 +185,7 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
             self.model.stop_training = True
 
     def _save(self, path: Path) -> None:
-        self.model.save(path, include_optimizer=False)
+        exact(self.model).save(path, include_optimizer=False)
 
     def _checkpoint(self, weights: list[NDArray[np.float32]]) -> None:
         """What resuming needs; its state comes last: it says that the rest is whole."""

@@ -80,11 +80,11 @@ class ClassifierRun:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"{file}: damaged: {error}; train on with --resume") from error
 
-    @property
-    def epochs(self) -> int:
-        """Epochs up to the one whose weights were kept as the best."""
+    def epochs(self, checkpoint: str = "best") -> int:
+        """Epochs up to the one whose weights were kept: the best, or the last of ``"final"``."""
         history = json.loads((self.folder / "history.json").read_text(encoding="utf-8"))
-        return int(max(history, key=lambda entry: entry["score"])["epoch"])
+        kept = max(history, key=lambda entry: entry["score"])
+        return int((history[-1] if checkpoint == "final" else kept)["epoch"])
 
     def validation_crops(self, face: float | None = None) -> NDArray[np.uint8]:
         """Validation crops (N, size, size, 3) RGB; with ``face``, faces shrunk to that edge."""
@@ -123,9 +123,9 @@ def representative(run: ClassifierRun, count: int) -> Iterator[NDArray[np.float3
 
 
 def card_of(
-    run: ClassifierRun, figures: dict[str, Any], calibration: dict[str, Any]
+    run: ClassifierRun, epochs: int, figures: dict[str, Any], calibration: dict[str, Any]
 ) -> dict[str, Any]:
-    """The JSON of a classifier, without the digest."""
+    """The JSON of a classifier that was trained for so many epochs, without the digest."""
     records = run.store.records
     counted: dict[str, int] = {}
     for kind in records["kind"][run.training]:
@@ -139,7 +139,7 @@ def card_of(
         "output": "logits",
         "calibration": calibration,
         "training": {
-            "epochs": run.epochs,
+            "epochs": epochs,
             "faces": counted,
             "sources": sorted({str(s) for s in records["source"][run.training]}),
             "recipe": {k: v for k, v in asdict(recipe).items() if k not in {"weights", "start"}},

@@ -183,12 +183,14 @@ def going_on(recipe: Recipe) -> Any:
 
 
 def second_stage(model: Any, recipe: Recipe) -> Any:
-    """A network whose layers above ``recipe.freeze`` train, compiled."""
+    """A model that trains a network's layers above ``recipe.freeze``, kernels rounded; compiled."""
     import keras
 
     from convert.classifier.model import freeze_until
+    from convert.rounded import with_rounded
 
     freeze_until(model, recipe.freeze)
+    model = with_rounded(model)
     optimizer = keras.optimizers.AdamW(recipe.rate, weight_decay=recipe.decay, clipnorm=5.0)
     model.compile(optimizer, partial_loss(recipe.smoothing), jit_compile=compiled_steps())
     return model
@@ -204,6 +206,12 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 )
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
 @click.option("--crops", type=FOLDER, help="More faces: {train,val}/{covered,not_covered}/.")
+@click.option(
+    "--tags",
+    type=FILE,
+    help="What faces show, where somebody looked: a CSV of file,tag. The tag is a label, or "
+    "unclear for what isn't to be learnt; a.jpg#2 is the picture's second face.",
+)
 @click.option("--folders", type=FOLDER, help="More pictures: with_mask/ and without_mask/.")
 @click.option("--landmarks", type=FILE, help="YuNet's ONNX file: needed to draw masks on faces.")
 @click.option("--weights", help="ImageNet weights of the trunk: a file, or imagenet to download.")
@@ -298,8 +306,9 @@ def command(data: Path, out: Path, **options: Any) -> None:
     """Train the mask classifier: faces are cut out once, then the head and the network trained."""
     import cv2
 
-    from convert.classifier.gather import collect, open_crops
+    from convert.classifier.gather import collect, noted, open_crops, unheard
     from convert.plots import history_plot
+    from convert.tags import read_tags
 
     if options["threads"]:
         cv2.setNumThreads(options["threads"])
@@ -316,6 +325,11 @@ def command(data: Path, out: Path, **options: Any) -> None:
     recipe = _as_it_was(out, recipe) if resume else settle(recipe)
     writable(out)
     samples = collect(data, crops, folders)
+    if options["tags"]:
+        tags = read_tags(options["tags"])
+        if unused := unheard(tags, samples):
+            click.echo(f"note: {options['tags']}: tags {unused}", err=True)
+        samples = list(noted(samples, tags))
     store = open_crops(out, samples, options["landmarks"], resume=resume)
     history = train(store, out, recipe, resume=resume)
     history_plot(history, out / "history.png", ("loss", "balanced", "small_balanced", "score"))

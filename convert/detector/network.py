@@ -193,7 +193,7 @@ def _folded(source: Any, conv: str, norm: str) -> list[Any]:
 def training_model(network: Any) -> Any:
     """The network with bytes as its input and all cells in one array, as the loss wants them.
 
-    Its kernels are rounded as they will be in int8, see :mod:`convert.detector.rounded`.
+    Its kernels are rounded as they will be in int8, see :mod:`convert.rounded`.
 
     Returns:
         A Keras model sharing the network's weights: uint8-valued (batch, height, width, 3) to
@@ -202,7 +202,7 @@ def training_model(network: Any) -> Any:
     import keras  # noqa: PLC0415
     from keras import layers  # noqa: PLC0415
 
-    from convert.detector.rounded import Rounded  # noqa: PLC0415
+    from convert.rounded import Rounded  # noqa: PLC0415
 
     picture = layers.Input(network.input_shape[1:], name="bytes")
     outputs = Rounded(network, name="rounded")(

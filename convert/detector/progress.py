@@ -12,9 +12,9 @@ import numpy as np
 
 from convert.detector.loss import DetectorLoss
 from convert.detector.optimiser import PointwiseMuon
-from convert.detector.rounded import Rounded
 from convert.output import replace
 from convert.resume import same_settings
+from convert.rounded import Rounded, exact
 from maskedge.errors import InputError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
             same_settings(self._files.folder, FIXED, before, self._history["settings"])
             ours = {c.__name__: c for c in (DetectorLoss, PointwiseMuon, Rounded)}
             model = keras.models.load_model(self._files.model, custom_objects=ours)
-            network = _network(model)
+            network = exact(model)
             latest = network.get_weights()
             network.load_weights(self._files.mean)
             self._mean = network.get_weights()
@@ -97,7 +97,7 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
         del logs
         if batch % MEAN_EVERY:
             return
-        weights = _network(self.model).get_weights()
+        weights = exact(self.model).get_weights()
         self._updates += 1
         momentum = min(self._momentum, (1 + self._updates) / (10 + self._updates))
         if self._mean is None:
@@ -116,7 +116,7 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
             "updates": self._updates,
         }
         replace(self._files.model, self.model.save)
-        network = _network(self.model)
+        network = exact(self.model)
         latest = network.get_weights()
         network.set_weights(self._mean)
         replace(self._files.mean, network.save_weights)
@@ -145,7 +145,3 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
 
         weights = network.get_weights()
         return {name: validate(weights, p) for name, p in self._validation.items() if p}
-
-
-def _network(model: Any) -> Any:
-    return model.get_layer("rounded").layer

@@ -8,7 +8,7 @@ import pytest
 from drawn_people import write_set
 
 from convert.classifier.data import INCORRECT, WITH, WITHOUT, FaceFinder, coco_samples
-from convert.classifier.gather import collect, open_crops
+from convert.classifier.gather import collect, noted, open_crops, unheard
 from maskedge.errors import InputError, UsageError
 
 
@@ -77,6 +77,35 @@ def test_pictures_of_any_kind_are_taken_from_folders(data, tmp_path):
     assert [s.kind for s in samples[18:]] == ["covered", "not_covered"]
     assert [s.allowed for s in samples[18:]] == [WITH, WITHOUT | INCORRECT]
     assert [s.margin for s in samples[18:]] == [0.1, 0.1]
+
+
+def test_what_somebody_saw_stands_above_what_the_data_says(data):
+    samples = collect(data, None, None)
+    first = [s for s in samples if s.picture.name == "train_000.jpg"]
+    assert len(first) == 3
+    tags = {
+        "incorrect_mask": {"train_000.jpg#2"},
+        "without_mask": {"train_001.jpg"},
+        "unclear": {"train_000.jpg#3", "train_002.jpg"},
+        "beard": {"train_003.jpg"},
+    }
+    seen = list(noted(samples, tags))
+    of = {n: [s for s in seen if s.picture.name == f"train_00{n}.jpg"] for n in range(4)}
+    assert of[0] == [first[0], first[1]._replace(allowed=INCORRECT, kind="seen_wrong")]
+    assert {(s.allowed, s.kind) for s in of[1]} == {(WITHOUT, "seen_bare")}
+    assert not of[2]
+    assert of[3] == [s for s in samples if s.picture.name == "train_003.jpg"]
+
+
+def test_tags_that_change_nothing_are_told(data):
+    samples = collect(data, None, None)
+    good = {"unclear": {"train_000.jpg", "train_001.jpg#3"}}
+    assert unheard(good, samples) == ""
+    bad = {"incorect_mask": {"train_002.jpg"}, "unclear": {"gone.jpg", "train_001.jpg#4", "x#y"}}
+    assert unheard(bad, samples) == (
+        "neither a label nor unclear, so nothing is learnt from them: 'incorect_mask' (1); "
+        "3 of no face in the data, the first gone.jpg"
+    )
 
 
 def test_faces_of_one_named_group_are_of_one_group_in_the_crops(data, tmp_path):

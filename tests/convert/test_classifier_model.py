@@ -21,7 +21,15 @@ from convert.classifier.keeper import Keeper, Validation  # noqa: E402
 from convert.classifier.model import build, freeze_until, resized  # noqa: E402
 from convert.classifier.recipe import Recipe  # noqa: E402
 from convert.classifier.train import command, going_on, partial_loss, settle  # noqa: E402
-from convert.quantize import Gate, GateError, compare, integer_logits, move_head  # noqa: E402
+from convert.quantize import (  # noqa: E402
+    Gate,
+    GateError,
+    compare,
+    integer_logits,
+    mean_into,
+    move_head,
+)
+from convert.rounded import exact  # noqa: E402
 from maskedge.errors import InputError, UsageError  # noqa: E402
 from maskedge.modelfile import models_dir  # noqa: E402
 
@@ -174,6 +182,33 @@ def test_unknown_backbones_are_refused():
     assert settle(Recipe()).freeze == Recipe.freeze
 
 
+def test_several_runs_become_the_mean_of_their_weights(tmp_path):
+    model, *others = (build("cnn", size=32) for _ in range(3))
+    files = [tmp_path / "one.keras", tmp_path / "two.keras"]
+    for other, file in zip(others, files, strict=True):
+        other.save(file)
+    expected = [
+        np.mean(same, axis=0)
+        for same in zip(*(m.get_weights() for m in (model, *others)), strict=True)
+    ]
+    mean_into(model, files)
+    for ours, theirs in zip(model.get_weights(), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-6)
+    mean_into(model, [])
+    np.testing.assert_allclose(model.get_weights()[0], expected[0], atol=1e-6)
+
+
+def test_a_mean_with_something_else_is_refused(tmp_path):
+    model = build("cnn", size=32)
+    file = tmp_path / "other.keras"
+    file.write_bytes(b"no zip")
+    with pytest.raises(InputError, match=r"--mean-with .*other\.keras: no \.keras of a run"):
+        mean_into(model, [file])
+    build("mobilenet_v2", alpha=0.35, size=32).save(file)
+    with pytest.raises(InputError, match="another network than the run's"):
+        mean_into(model, [file])
+
+
 def test_the_heads_bias_moves_the_logits():
     model = build("cnn", size=32)
     picture = np.random.default_rng(0).uniform(0, 255, (2, 32, 32, 3)).astype(np.float32)
@@ -200,10 +235,10 @@ def test_training_goes_on_from_what_a_network_knows_at_any_input_size(tmp_path):
     before.save(tmp_path / "before.keras")
     faces = np.random.default_rng(1).uniform(0, 255, (4, 32, 32, 3)).astype(np.float32)
     recipe = Recipe(backbone="cnn", size=32, freeze=None, start=str(tmp_path / "before.keras"))
-    after = going_on(recipe)
+    after = exact(going_on(recipe))
     np.testing.assert_allclose(after.predict(faces), before.predict(faces), atol=1e-5)
 
-    larger = going_on(replace(recipe, size=48))
+    larger = exact(going_on(replace(recipe, size=48)))
     assert larger.input_shape == (None, 48, 48, 3)
     for ours, theirs in zip(larger.get_weights(), before.get_weights(), strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -214,10 +249,11 @@ def test_training_goes_on_from_the_network_that_ships_before_its_prior():
     card = json.loads(shipped.with_suffix(".json").read_text())
     faces = np.random.default_rng(1).integers(0, 255, (8, 7, 7, 3), np.uint8).repeat(16, 1)
     faces = faces.repeat(16, 2)
-    exact = going_on(Recipe(start=str(shipped))).predict(faces.astype(np.float32))
+    network = exact(going_on(Recipe(start=str(shipped))))
+    logits = network.predict(faces.astype(np.float32))
     shift = card["calibration"]["shift_in_head"]
     integer = integer_logits(shipped, faces)
-    apart = [np.abs(exact + added - integer).mean() for added in (np.array(shift), 0)]
+    apart = [np.abs(logits + added - integer).mean() for added in (np.array(shift), 0)]
     assert apart[0] < apart[1] < 1
     assert np.ptp(shift) > 0.5
 

@@ -12,6 +12,7 @@ import pytest
 from convert_command import ENVIRONMENT, convert
 from drawn_people import write_set
 
+from convert.classifier.data import INCORRECT
 from convert.classifier.run import ClassifierRun
 from convert.metrics import fit_temperature, summary
 from convert.quantize import integer_logits
@@ -36,7 +37,7 @@ def train_arguments(data, out, *more):
     return (
         "train", "--task", "classifier", "--data", data, "--out", out, "--backbone", "cnn",
         "--size", 32, "--batch", 24, "--steps", 40, "--head-steps", 2, "--rate", 3e-3,
-        "--held-out", 0.1, "--threads", 1, *more,
+        "--held-out", 0.1, "--threads", 1, "--seed", 3, *more,
     )  # fmt: skip
 
 
@@ -133,6 +134,24 @@ def test_a_run_goes_on_with_what_it_was_begun_with(data, run, tmp_path):
     recipe = json.loads((out / "recipe.json").read_text())
     assert recipe == {**json.loads(before), "epochs": 4, "steps": 2}
     assert len(json.loads((out / "history.json").read_text())) == 4
+
+
+def test_what_somebody_saw_is_what_is_learnt(data, tmp_path):
+    tags, out = tmp_path / "seen.csv", tmp_path / "run"
+    tags.write_text(
+        "file,tag\ntrain_000.jpg#2,incorrect_mask\ntrain_001.jpg,unclear\ntrain_2.jpg,unclear\n"
+    )
+    done = convert(*train_arguments(data, out, "--epochs", 1, "--steps", 2, "--tags", tags))
+    assert f"note: {tags}: tags 1 of no face in the data, the first train_2.jpg" in done.stderr
+    records = np.load(out / "crops" / "records.npy")
+    seen = records[records["kind"] == "seen_wrong"]
+    assert seen["name"].tolist() == ["train_000.jpg"]
+    assert seen["allowed"].tolist() == [INCORRECT]
+    assert "train_001.jpg" not in records["name"]
+    again = train_arguments(data, out, "--epochs", 2, "--steps", 2, "--resume")
+    done = convert(*again, check=False)  # other labels than those that it was begun with
+    assert done.returncode == 64
+    assert "give the same --data, --crops, --folders, --tags and --landmarks" in done.stderr
 
 
 def test_stopped_by_hand_nothing_is_lost(data, tmp_path):

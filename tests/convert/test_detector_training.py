@@ -25,11 +25,11 @@ from convert.coco import read_coco
 from convert.detector.data import load_samples
 from convert.detector.export import GateError, _gate, export
 from convert.detector.network import build_detector
-from convert.detector.progress import Keeper, _network
+from convert.detector.progress import Keeper
 from convert.detector.reshape import reshape
-from convert.detector.rounded import channel_axes, rounded
 from convert.detector.train import Checkpoint, main
 from convert.detector.validate import validate_file
+from convert.rounded import channel_axes, exact, rounded
 from maskedge.camera.frame import ChannelOrder, Frame
 from maskedge.config import DetectorConfig, InferenceConfig
 from maskedge.errors import InputError, ModelError, UsageError
@@ -92,7 +92,7 @@ def test_the_weights_kept_are_a_running_mean(trained, start):
     mean = network.get_weights()
     settings = json.loads((trained / "history.json").read_text())["settings"]
     keeper = Keeper(Checkpoint(trained), settings, {}, 0)
-    last = _network(keeper.resumed()).get_weights()
+    last = exact(keeper.resumed()).get_weights()
 
     def distance(a, b):
         return sum(float(np.abs(x - y).sum()) for x, y in zip(a, b, strict=True))

@@ -38,14 +38,34 @@ def channel_axes(layer: Any) -> tuple[int, ...]:
 
 @keras.saving.register_keras_serializable("maskedge")
 class Rounded(keras.layers.Wrapper):  # type: ignore[misc]  # Keras has no types
-    """A network of convolutions, run with rounded kernels; its own weights stay as they are."""
+    """A network run with rounded kernels; its own stay exact, all else in it is as without this."""
 
-    def call(self, inputs: Any) -> Any:
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         """What the network makes of its inputs."""
-        mapping = [
-            (layer.kernel, rounded(layer.kernel.value, channel_axes(layer)))
+        kernels = {
+            id(layer.kernel): (layer.kernel, rounded(layer.kernel.value, channel_axes(layer)))
             for layer in self.layer.layers
             if hasattr(layer, "kernel")
-        ]
-        with keras.StatelessScope(state_mapping=mapping):
-            return self.layer(inputs)
+        }
+        with keras.StatelessScope(state_mapping=kernels.values()) as scope:
+            outputs = self.layer(inputs, training=training)
+        for variable in self.layer.variables:  # batch statistics, random numbers
+            value = scope.get_current_value(variable)
+            if value is not None and id(variable) not in kernels:
+                variable.assign(value)
+        return outputs
+
+
+def with_rounded(network: Any) -> Any:
+    """A model to train: the network's layers, kernels rounded, their exact values shared."""
+    # Not the network itself: a compiled one inside another adds its "loss" to the other's.
+    inside = keras.Model(network.input, network.output, name=network.name)
+    picture = keras.Input(network.input_shape[1:])
+    logits = Rounded(inside, name="rounded")(picture)
+    return keras.Model(picture, logits, name=f"{network.name}_rounded")
+
+
+def exact(model: Any) -> Any:
+    """The network inside a model that trains it with rounded kernels; itself if it has none."""
+    inside = [layer.layer for layer in model.layers if isinstance(layer, Rounded)]
+    return inside[0] if inside else model
