@@ -8,7 +8,7 @@ import numpy as np
 from maskedge.errors import EndOfStream
 from maskedge.scene import SceneCamera, Visit, Wearing
 
-FADED = (0.3, 0.4)
+FADED = (0.25, 0.65)
 """How much of the doubtful mask is there in the first frame and in the last."""
 
 
@@ -29,8 +29,8 @@ def record(path, visits, *, pause=2.0, fps=10, size=(640, 480)):
 def record_doubtful(path, *, pause=2.0):
     """The same of one person with a mask under the nose, half faded in: nobody can be sure of them.
 
-    It fades from a bit less to a bit more of it, so that some frames are in doubt however sure the
-    networks have become of a whole one.
+    It fades from little to most of it, so that some frames are in doubt wherever the networks
+    draw the line.
     """
     bare, masked = (
         SceneCamera([Visit(wearing)], fps=10, pause=pause, realtime=False)

@@ -37,7 +37,7 @@ def integer(faces):
 
 def test_the_shipped_network_and_its_float_copy_agree(faces, integer):
     exact = predict(dequantise(SHIPPED), faces)
-    assert np.abs(exact - integer).mean() < 0.12
+    assert np.abs(exact - integer).mean() < 0.12 * integer.std()
     margin = np.sort(integer, axis=1)[:, -1] - np.sort(integer, axis=1)[:, -2]
     sure = margin > 0.5
     assert sure.sum() > 30

@@ -191,7 +191,7 @@ def test_lines_on_the_same_terminal_do_not_run_into_the_bar(bare, tmp_path):
     cv2.imwrite(str(tmp_path / "hall.png"), hall(320, 240))
     _, shown = terminal(bare, tmp_path / "hall.png", stdout_too=True)
     lines = [part.strip() for part in re.split(r"[\r\n]+", shown)]
-    assert f"{bare}: without_mask 100%" in lines
+    assert any(re.fullmatch(rf"{bare}: without_mask (100|9\d)%", line) for line in lines)
     assert f"{tmp_path}/hall.png: no face" in lines
     assert "2 pictures" in lines
 
