@@ -6,6 +6,7 @@ import os
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 from maskedge.errors import MaskedgeError, UsageError
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
 BACKENDS = {"tensorflow": "tensorflow", "torch": "torch", "jax": "jax"}
 """What KERAS_BACKEND may say, and the package that it needs."""
+
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, BadZipFile)
+"""What Keras and NumPy raise for a saved network that isn't one, or is damaged."""
 
 
 def check_backend() -> None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from convert.backend import need_tensorflow
+from convert.backend import UNREADABLE, need_tensorflow
 from convert.batch import free_batch
 from convert.metrics import PRIOR, fit_prior, fit_temperature, summary
 from convert.output import writable
@@ -152,7 +152,7 @@ def mean_into(model: Any, others: Sequence[Path]) -> None:
     for path in others:
         try:
             weights = keras.models.load_model(path, compile=False).get_weights()
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except UNREADABLE as error:
             raise InputError(f"--mean-with {path}: no .keras of a run: {error}") from error
         if [w.shape for w in weights] != [w.shape for w in every[0]]:
             raise InputError(f"--mean-with {path}: another network than the run's")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from convert.backend import UNREADABLE
 from maskedge.errors import ModelError
 from maskedge.inference.network import TensorSpec
 from maskedge.modelfile import ModelFile
@@ -51,6 +52,6 @@ def open_float_classifier(path: Path) -> NetworkMaskClassifier:
 
     try:
         model = keras.models.load_model(path, compile=False)
-    except (OSError, ValueError) as error:
+    except UNREADABLE as error:
         raise ModelError(f"{path}: can't read it as a Keras model: {error}") from error
     return NetworkMaskClassifier(ModelFile.load(path), KerasNetwork(model))

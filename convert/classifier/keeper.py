@@ -6,13 +6,13 @@ import json
 import math
 import time
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 import click
 import cv2
 import keras
 import numpy as np
 
+from convert.backend import UNREADABLE
 from convert.classifier.augment import plain
 from convert.classifier.batches import targets
 from convert.output import replace
@@ -119,7 +119,7 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
             with np.load(last / "average.npz") as stored:
                 self._average = [stored[f"a{i}"] for i in range(len(stored.files))]
             self.history, self._step = state["history"], state["step"]
-        except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+        except UNREADABLE as error:
             raise _damaged(last, error) from error
         return len(self.history)
 
@@ -132,7 +132,7 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         file = self._folder / "last" / "model.keras"
         try:
             return keras.models.load_model(file, custom_objects={"loss": loss})
-        except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+        except UNREADABLE as error:
             raise _damaged(file, error) from error
 
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from convert.backend import UNREADABLE
 from maskedge.camera.frame import ChannelOrder
 from maskedge.errors import InputError
 from maskedge.vision.base import LABELS
@@ -77,7 +78,7 @@ class ClassifierRun:
             )
         try:
             return keras.models.load_model(file, compile=False)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except UNREADABLE as error:
             raise InputError(f"{file}: damaged: {error}; train on with --resume") from error
 
     def epochs(self, checkpoint: str = "best") -> int:

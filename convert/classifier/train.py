@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from convert.backend import compiled_steps, limit_threads
+from convert.backend import UNREADABLE, compiled_steps, limit_threads
 from convert.classifier.recipe import Recipe
 from convert.output import replace, writable
 from convert.resume import same_settings
@@ -175,7 +175,7 @@ def going_on(recipe: Recipe) -> Any:
     else:
         try:
             model = keras.models.load_model(file, compile=False)
-        except (OSError, ValueError, TypeError) as error:
+        except UNREADABLE as error:
             raise InputError(
                 f"--start {file}: neither a .tflite that quantize wrote nor a .keras: {error}"
             ) from error

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import time
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
 
 import keras
 import numpy as np
 
+from convert.backend import UNREADABLE
 from convert.detector.loss import DetectorLoss
 from convert.detector.optimiser import PointwiseMuon
 from convert.output import replace
@@ -80,7 +80,7 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
             self._mean = network.get_weights()
             network.set_weights(latest)
             self._updates = self._history["epochs"][-1]["updates"]
-        except (OSError, ValueError, KeyError, TypeError, BadZipFile) as error:
+        except UNREADABLE as error:
             raise InputError(
                 f"{self._files.folder}: damaged, can't go on from it: {error}; train anew with "
                 "another --out, and --start mean.weights.h5 if that is whole"

@@ -1,4 +1,5 @@
 import json
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -17,9 +18,11 @@ from convert.classifier.data import (  # noqa: E402
     WITHOUT,
     CropStore,
 )
+from convert.classifier.float_network import open_float_classifier  # noqa: E402
 from convert.classifier.keeper import Keeper, Validation  # noqa: E402
 from convert.classifier.model import build, freeze_until, resized  # noqa: E402
 from convert.classifier.recipe import Recipe  # noqa: E402
+from convert.classifier.run import ClassifierRun  # noqa: E402
 from convert.classifier.train import command, going_on, partial_loss, settle  # noqa: E402
 from convert.quantize import (  # noqa: E402
     Gate,
@@ -30,7 +33,7 @@ from convert.quantize import (  # noqa: E402
     move_head,
 )
 from convert.rounded import exact  # noqa: E402
-from maskedge.errors import InputError, UsageError  # noqa: E402
+from maskedge.errors import InputError, ModelError, UsageError  # noqa: E402
 from maskedge.modelfile import models_dir  # noqa: E402
 
 # Keras on TensorFlow is not yet clean of numpy 2's deprecations.
@@ -207,6 +210,26 @@ def test_a_mean_with_something_else_is_refused(tmp_path):
     build("mobilenet_v2", alpha=0.35, size=32).save(file)
     with pytest.raises(InputError, match="another network than the run's"):
         mean_into(model, [file])
+
+
+def test_a_network_with_a_damaged_middle_is_named_wherever_it_is_read(tmp_path):
+    file = tmp_path / "best.keras"
+    build("cnn", size=32).save(file)
+    content = bytearray(file.read_bytes())
+    with zipfile.ZipFile(file) as whole:
+        start = whole.getinfo("config.json").header_offset + 60
+    content[start : start + 8] = b"\0" * 8
+    file.write_bytes(content)
+    (tmp_path / "history.json").write_text("[]")
+    run = ClassifierRun(tmp_path, Recipe(), None, None, None)
+    for read, error in (
+        (lambda: mean_into(build("cnn", size=32), [file]), InputError),
+        (lambda: going_on(Recipe(backbone="cnn", size=32, start=str(file))), InputError),
+        (run.network, InputError),
+        (lambda: open_float_classifier(file), ModelError),
+    ):
+        with pytest.raises(error, match=r"best\.keras"):
+            read()
 
 
 def test_the_heads_bias_moves_the_logits():
