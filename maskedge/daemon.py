@@ -234,8 +234,8 @@ class Daemon:
             self._vision.close()
             self._vision = successor.vision
             log.info("networks in force: detector %s, classifier %s", *self._vision.models)
-        if new.motion != old.motion:
-            self._vision.new_gate(new.motion)
+        if (new.motion, new.tracker.ignore) != (old.motion, old.tracker.ignore):
+            self._vision.new_gate(new)
         vision = self._vision
         self._pipeline.replace_vision(vision.detector, vision.classifier, vision.gate)
         self._pipeline.reconfigure(new)

@@ -7,63 +7,14 @@ Arrays of boxes are float32 of shape (N, 4) in the same order.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import NDArray
 
+from maskedge.box import Box
+
+__all__ = ["Box", "Boxes", "boxes_array", "iou_matrix"]
+
 Boxes = NDArray[np.float32]
-
-
-class Box(NamedTuple):
-    """One rectangle; edges in pixels (or relative, where its holder says so)."""
-
-    x1: float
-    y1: float
-    x2: float
-    y2: float
-
-    @property
-    def width(self) -> float:
-        """Horizontal extent, never negative."""
-        return max(0.0, self.x2 - self.x1)
-
-    @property
-    def height(self) -> float:
-        """Vertical extent, never negative."""
-        return max(0.0, self.y2 - self.y1)
-
-    @property
-    def area(self) -> float:
-        """Width times height."""
-        return self.width * self.height
-
-    @property
-    def centre(self) -> tuple[float, float]:
-        """The middle point (x, y)."""
-        return (self.x1 + self.x2) / 2, (self.y1 + self.y2) / 2
-
-    @property
-    def size(self) -> float:
-        """The face size that limits speak of: the longer edge, in the box's own unit."""
-        return max(self.width, self.height)
-
-    def clipped(self, width: float, height: float) -> Box:
-        """The part inside a picture of the given width and height."""
-        return Box(
-            min(max(self.x1, 0.0), width),
-            min(max(self.y1, 0.0), height),
-            min(max(self.x2, 0.0), width),
-            min(max(self.y2, 0.0), height),
-        )
-
-    def scaled(self, sx: float, sy: float) -> Box:
-        """Every x times ``sx`` and every y times ``sy``."""
-        return Box(self.x1 * sx, self.y1 * sy, self.x2 * sx, self.y2 * sy)
-
-    def relative(self, width: int, height: int) -> Box:
-        """From pixels of a picture of this size to 0..1, clipped to the picture."""
-        return self.scaled(1 / width, 1 / height).clipped(1.0, 1.0)
 
 
 def iou_matrix(a: Boxes, b: Boxes) -> NDArray[np.float32]:

@@ -117,7 +117,7 @@ class FrameResult:
     """What one frame brought.
 
     Attributes:
-        faces: as detected, pixels.
+        faces: as detected, pixels; also those in areas that are ignored.
         persons: everybody confirmed, pixels.
         decisions: with boxes relative to the picture, 0..1.
         looked: whether the detector ran.
@@ -272,8 +272,9 @@ class Pipeline:
         if looked:
             faces = self._detector.detect(frame)[: self._config.detector.max_faces]
             laps.end("detect")
+        heeded = self._heeded(faces, view)
         tracks = self._tracker.update(
-            [face.box for face in faces], [face.score for face in faces], now, view
+            [face.box for face in heeded], [face.score for face in heeded], now, view
         )
         laps.end("track")
         chosen, unclear = self._choose_looks(frame, tracks, now)
@@ -309,6 +310,13 @@ class Pipeline:
         # Of the picture that the detector needs anyway; nobody may keep it, see there.
         moved = self._gate.moved(self._detector.shrunk(frame), now)
         return moved or watched
+
+    def _heeded(self, faces: list[Face], view: tuple[int, int]) -> list[Face]:
+        """Those whose middle lies in no area that is to be ignored."""
+        areas = [area.scaled(*view) for area in self._config.tracker.ignore]
+        if not areas:
+            return faces
+        return [face for face in faces if not any(a.holds(*face.box.centre) for a in areas)]
 
     def _watched(self) -> bool:
         return bool(self._tracker.tracks or self._judge.open)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from maskedge import configfile
 from maskedge.config import Config
 from maskedge.errors import EX_CONFIG, ConfigError
+from maskedge.geometry import Box
 
 ROOT = Path(__file__).parent.parent
 
@@ -76,6 +77,25 @@ def test_mistakes_inside_a_list_of_sections(tmp_path):
         f"{path}:5: signals.gpio.1.pin: pin must be a BCM number such as 17, got True",
         f"{path}:6: signals.gpio.2.pin: field required, got {{'seconds': 2}}",
     ]
+
+
+@pytest.mark.parametrize(
+    "area", ["[120, 40, 300, 200]", "[0.5, 0.2, 0.4, 0.9]", "[0.1, 0.2, 0.3]", "0.5",
+             "[a, 0, 1, 1]", "[true, 0, 1, 1]", "[0, .nan, 1, 1]"]
+)  # fmt: skip
+def test_an_area_in_pixels_or_of_no_extent_is_refused_with_the_cure(tmp_path, area):
+    path = write(tmp_path, f"tracker:\n  ignore:\n    - [0, 0.5, 1, 1]\n    - {area}\n")
+    (problem,) = problems(path)
+    assert problem.startswith(f"{path}:4: tracker.ignore.1: an area is [left, top, right, bottom]")
+    assert "divide pixels by its width and height" in problem
+
+
+def test_areas_are_boxes_in_shares_of_the_picture(tmp_path):
+    path = write(tmp_path, "tracker:\n  ignore: [[0, 0.5, 1, 1]]\n")
+    config = configfile.load(path).config
+    assert config.tracker.ignore == (Box(0, 0.5, 1, 1),)
+    assert Config.model_validate(config.model_dump()) == config
+    assert Config.model_validate_json(config.model_dump_json()) == config
 
 
 def test_two_outputs_on_one_pin_are_refused(tmp_path):

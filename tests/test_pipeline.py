@@ -93,6 +93,26 @@ def test_boxes_over_the_edge_are_told_within_the_picture():
     assert started.box == pytest.approx((0, 100 / 480, 70 / 640, 200 / 480))
 
 
+def test_who_is_in_an_area_to_ignore_is_seen_and_not_followed():
+    poster = face(560, y=100)
+    door = Door(tracker={"ignore": [[0.75, 0, 1, 0.5]]})
+    results = door.stay(3, (poster, BARE))
+    assert results[-1].faces == (Face(poster, 0.9),)
+    assert not any(result.persons or result.decisions or result.looks for result in results)
+    results = door.stay(3, (poster, BARE), (face(320), BARE))
+    assert decided(results) == [("started", None)]
+    assert [person.box for person in results[-1].persons] == [face(320)]
+
+
+def test_an_area_to_ignore_is_taken_over_between_frames_and_its_violation_ends():
+    door = Door()
+    assert decided(door.stay(3, (face(320), BARE))) == [("started", None)]
+    door.pipeline.reconfigure(
+        Config.model_validate({"tracker": {"ignore": [[0.4, 0.3, 0.6, 0.6]]}})
+    )
+    assert decided(door.stay(8, (face(320), BARE))) == [("ended", "left")]
+
+
 def test_small_and_blurred_faces_are_not_judged():
     small = Door(verdict={"min_face": 100})
     results = small.stay(5, (face(320, size=99), BARE))

@@ -5,7 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationInfo,
+)
+
+from maskedge.box import Box
 
 MQTT_RESERVED = "+#/\0$"
 """Characters that a topic level of ours must not hold (MQTT 5.0, section 4.7)."""
@@ -22,6 +32,23 @@ ViolationLabel = Literal["without_mask", "incorrect_mask"]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Seconds = Annotated[float, Field(ge=0.0, le=86_400.0)]
 PositiveSeconds = Annotated[float, Field(gt=0.0, le=86_400.0)]
+
+
+def area(value: object) -> Box:
+    """An area of the picture: left, top, right and bottom edge, shares of its width and height."""
+    edges = value if isinstance(value, (list, tuple)) else ()
+    known = [float(e) for e in edges if isinstance(e, (int, float)) and not isinstance(e, bool)]
+    if len(known) == len(edges) == len(Box._fields):
+        box = Box(*known)
+        if 0 <= box.x1 < box.x2 <= 1 and 0 <= box.y1 < box.y2 <= 1:
+            return box
+    raise ValueError(
+        "an area is [left, top, right, bottom], shares of the picture from 0 to 1: divide pixels "
+        "by its width and height"
+    )
+
+
+Area = Annotated[Box, PlainValidator(area), PlainSerializer(list, return_type=list[float])]
 
 
 class Section(BaseModel):

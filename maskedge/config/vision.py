@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from maskedge.config.base import (
+    Area,
     FilePath,
     PositiveSeconds,
     Probability,
@@ -89,6 +90,9 @@ class TrackerConfig(Section):
     )
     start_score: Probability = Field(
         0.6, description="least score that begins a person; weaker faces only continue one"
+    )
+    ignore: tuple[Area, ...] = Field(
+        (), max_length=64, description="areas in which nobody is followed: a poster, a screen"
     )
 
 

@@ -19,10 +19,13 @@ from maskedge.camera.frame import ChannelOrder
 from maskedge.vision.shrink import Scratch, shrink
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     from maskedge.camera.frame import Frame
     from maskedge.config import MotionConfig
+    from maskedge.geometry import Box
 
 GRID_WIDTH = 80
 MEAN_ROWS = 180
@@ -49,10 +52,17 @@ class MotionGate:
     found by that look, and the caller's :meth:`keep` then holds the gate open.
     """
 
-    def __init__(self, config: MotionConfig) -> None:
+    def __init__(self, config: MotionConfig, ignore: Sequence[Box] = ()) -> None:
+        """Begin.
+
+        Args:
+            config: its settings.
+            ignore: areas in which change is none, shares of the picture (0..1).
+        """
         self.share = 0.0
-        """Share of cells that changed in the last frame, 0..1."""
+        """Share of cells that changed in the last frame, of those not ignored, 0..1."""
         self._config = config
+        self._ignore = ignore
         self._shape: tuple[int, ...] = ()
         self._open_until = -math.inf
         self._looked = -math.inf
@@ -98,13 +108,15 @@ class MotionGate:
             self._tolerance_due = now + TOLERANCE_PACE
             self._tolerate()
         np.greater(self._difference, self._tolerance, out=self._mask)
+        if self._ignore:
+            np.logical_and(self._mask, self._heeded, out=self._mask)
         # Limited, so that a person who passes leaves the tolerance as it was.
         np.minimum(self._difference, self._limits[1], out=self._difference)
         cv2.accumulateWeighted(
             self._difference, self._unrest, 1 - math.exp(-elapsed / TOLERANCE_SECONDS)
         )
 
-        self.share = float(np.count_nonzero(self._mask)) / self._mask.size
+        self.share = float(np.count_nonzero(self._mask)) / self._heeded_cells
         if self.share > GLOBAL_SHARE:
             np.copyto(self._background, grey)
         else:
@@ -147,6 +159,11 @@ class MotionGate:
         self._tolerance = np.empty(size, np.float32)
         self._mask = np.empty(size, np.bool_)
         self._mask8 = self._mask.view(np.uint8)  # the same bytes, as OpenCV takes them
+        self._heeded = np.ones(size, np.bool_)
+        for area in self._ignore:
+            x1, y1, x2, y2 = area.scaled(width, height)
+            self._heeded[_cells(y1, y2), _cells(x1, x2)] = False
+        self._heeded_cells = max(1, int(np.count_nonzero(self._heeded)))
         self._previous = self._shrink(frame).copy()
         self._background = self._previous.copy()
         self.share = 1.0
@@ -158,6 +175,11 @@ class MotionGate:
         shrink(self._rows, self._cells, self._scratch)
         np.copyto(self._grey, self._cells)
         return self._grey
+
+
+def _cells(start: float, end: float) -> slice:
+    """Those whose middle lies between two edges, in cells."""
+    return slice(math.ceil(start - 0.5), math.ceil(end - 0.5))
 
 
 def _rows(frame: Frame) -> NDArray[np.uint8]:

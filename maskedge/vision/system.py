@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from maskedge.camera.frame import Frame
-    from maskedge.config import Config, MotionConfig
+    from maskedge.config import Config
     from maskedge.geometry import Box
     from maskedge.modelfile import ModelFile
     from maskedge.vision.quality import FaceQuality
@@ -77,9 +77,9 @@ class Vision:
             detector.close()
             raise
         measure = partial(assess, scratch=Scratch())
-        return cls(folders, detector, classifier, _gate(config.motion), measure)
+        return cls(folders, detector, classifier, _gate(config), measure)
 
-    def new_gate(self, config: MotionConfig) -> None:
+    def new_gate(self, config: Config) -> None:
         """Start the motion gate anew with other settings."""
         self.gate = _gate(config)
 
@@ -123,5 +123,5 @@ class Vision:
         self.classifier.close()
 
 
-def _gate(config: MotionConfig) -> MotionGate | None:
-    return MotionGate(config) if config.enabled else None
+def _gate(config: Config) -> MotionGate | None:
+    return MotionGate(config.motion, config.tracker.ignore) if config.motion.enabled else None

@@ -16,7 +16,7 @@ from maskedge.camera.frame import ChannelOrder
 from maskedge.geometry import boxes_array, iou_matrix
 
 if TYPE_CHECKING:
-    from maskedge.config import WebConfig
+    from maskedge.config import Config, WebConfig
     from maskedge.geometry import Box
     from maskedge.web.hub import Hub, View
 
@@ -68,14 +68,14 @@ class Pictures:
                 view.number != self._encoded.number and loop.time() >= self._due
             ):
                 self._due = loop.time() + self._period
-                self._encoded = encode(view, self._width, self._hub.config.verdict.min_face)
+                self._encoded = encode(view, self._width, self._hub.config)
             if self._encoded is not None and self._encoded.number != number:
                 return self._encoded
             await asyncio.sleep(TICK)
         return None
 
 
-def encode(view: View, width: int, min_face: int) -> Encoded:
+def encode(view: View, width: int, config: Config) -> Encoded:
     """The frame as JPEG no wider than ``width``, with its description."""
     pixels = view.frame.pixels
     if view.frame.width > width:
@@ -84,11 +84,11 @@ def encode(view: View, width: int, min_face: int) -> Encoded:
     if view.frame.order is ChannelOrder.RGB:
         pixels = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)  # type: ignore[assignment]
     done, jpeg = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    description = json.dumps(describe(view, min_face), separators=(",", ":"))
+    description = json.dumps(describe(view, config), separators=(",", ":"))
     return Encoded(view.number, jpeg.tobytes() if done else b"", description)
 
 
-def describe(view: View, min_face: int) -> dict[str, Any]:
+def describe(view: View, config: Config) -> dict[str, Any]:
     """What the page draws over the picture: boxes relative, 0..1, sizes in the camera's pixels."""
     width, height = view.frame.width, view.frame.height
 
@@ -100,7 +100,8 @@ def describe(view: View, min_face: int) -> dict[str, Any]:
         "number": view.number,
         "width": width,
         "height": height,
-        "min_face": min_face,
+        "min_face": config.verdict.min_face,
+        "ignored": config.tracker.ignore,
         "looked": view.result.looked,
         "persons": [
             {

@@ -149,6 +149,21 @@ def test_a_changed_configuration_is_taken_over_and_a_wrong_one_refused(
     assert unit.process.poll() is None
 
 
+def test_an_area_to_ignore_is_taken_over_and_nobody_in_it_is_told(
+    broker, daemon, collect, health, visit_video
+):
+    broker.start()
+    collector = collect()
+    unit = daemon(visit_video, camera={"loop": True}).start().ready()
+    wait_for(collector.firsts, "a violation")
+    unit.configure({**unit.settings, "tracker": {"ignore": [[0, 0, 1, 1]]}})
+    wait_for(lambda: "new configuration in force" in unit.log, "the reload")
+    wait_for(lambda: collector.firsts()[-1]["type"] == "ended", "the end of who was in view")
+    known, frames = len(collector.firsts()), health()["counters"]["frames"]
+    wait_for(lambda: health()["counters"]["frames"] > frames + 150, "more visits")
+    assert len(collector.firsts()) == known
+
+
 @pytest.mark.parametrize("change", ["mqtt", "camera", "detector"])
 def test_every_section_can_change_while_it_runs(broker, daemon, collect, visit_video, change):
     broker.start()

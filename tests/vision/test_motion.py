@@ -8,6 +8,7 @@ import pytest
 
 from maskedge.camera.frame import ChannelOrder, Frame
 from maskedge.config import MotionConfig
+from maskedge.geometry import Box
 from maskedge.vision.motion import MotionGate
 
 FPS = 10
@@ -205,6 +206,38 @@ def test_both_channel_orders_are_understood():
     assert gate.moved(Frame(red, ChannelOrder.RGB, 0.0), 0.0)
     assert not gate.moved(Frame(blue, ChannelOrder.BGR, 0.0), 0.1)
     assert gate.moved(Frame(blue, ChannelOrder.RGB, 0.0), 0.2)
+
+
+@pytest.mark.parametrize("size", [(320, 240), (641, 359)])
+def test_what_moves_in_an_area_to_ignore_moves_nothing_and_beside_it_everything(size):
+    areas = (Box(0.5, 0.0, 1.0, 0.5), Box(0.0, 0.75, 0.25, 1.0))
+    scene = Scene(*size)
+    gate = MotionGate(MotionConfig(hold=0.0, refresh=100.0), areas)
+    width, height = size
+
+    def shown(x, y):
+        thing = (x * width, y * height, 0.1 * width, 0.1 * height, 250)
+        return scene.frame(things=[thing])
+
+    gate.moved(scene.frame(), 0.0)
+    now = 0.0
+    for x, y, told in (
+        (0.6, 0.2, False), (0.85, 0.38, False), (0.1, 0.8, False), (0.3, 0.2, True),
+        (0.6, 0.6, True), (0.3, 0.8, True), (0.45, 0.2, True),
+    ):  # fmt: skip
+        for _ in range(3):  # gone again
+            now += 60
+            gate.moved(scene.frame(), now)
+        now += 0.1
+        assert gate.moved(shown(x, y), now) is told, (x, y)
+        assert (gate.share > 0.004) is told
+
+
+def test_a_picture_that_is_ignored_as_a_whole_never_moves():
+    gate = MotionGate(MotionConfig(hold=0.0, refresh=100.0), (Box(0.0, 0.0, 1.0, 1.0),))
+    scene = Scene()
+    gate.moved(scene.frame(), 0.0)
+    assert not gate.moved(scene.frame(light=90), 0.1)
 
 
 def test_a_gate_that_is_off_is_always_open():

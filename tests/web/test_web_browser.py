@@ -11,6 +11,7 @@ from webloop import configuration, parts
 
 from maskedge.camera.status import CameraState, CameraStatus
 from maskedge.config import Config
+from maskedge.configfile import LoadedConfig
 from maskedge.geometry import Box
 from maskedge.health.drift import Drift
 from maskedge.pipeline import PersonView
@@ -102,6 +103,48 @@ def test_guides_show_the_smallest_face_and_strangers_and_can_be_hidden(watched):
     watched.locator("#guides").click()
     watched.wait_for_function("() => !document.querySelector('.guide, .stranger')")
     assert watched.locator("#guides").get_attribute("aria-pressed") == "false"
+
+
+def test_an_area_to_ignore_is_drawn_with_the_mouse_and_told_in_shares_of_the_picture(watched):
+    live(watched)
+    stage = watched.locator("#stage").bounding_box()
+
+    def drag(*shares):
+        for number, (x, y) in enumerate(shares):
+            at = (stage["x"] + x * stage["width"], stage["y"] + y * stage["height"])
+            watched.mouse.move(*at)
+            if number == 0:
+                watched.mouse.down()
+        watched.mouse.up()
+
+    assert watched.locator("#area").is_hidden()
+    drag((0.6, 0.5), (0.7, 0.6), (0.25, 0.75))
+    told = [
+        float(edge) for edge in watched.locator("#area-text").inner_text().strip("[]").split(",")
+    ]
+    assert told == pytest.approx([0.25, 0.5, 0.6, 0.75], abs=0.01)
+    area = watched.locator(".box.area").bounding_box()
+    assert area["x"] - stage["x"] == pytest.approx(0.25 * stage["width"], abs=3)
+    assert area["width"] == pytest.approx(0.35 * stage["width"], abs=3)
+    drag((0.3, 0.3))  # a click takes it away
+    assert watched.locator("#area").is_hidden()
+    drag((0.9, 0.8), (1.4, 1.7))
+    assert watched.locator("#area-text").inner_text() == "[0.900, 0.800, 1.000, 1.000]"
+    watched.locator("#guides").click()
+    assert watched.locator("#area").is_hidden()
+    assert not watched.locator(".box.area").count()
+
+
+def test_areas_that_are_ignored_are_shown(watched):
+    live(watched)
+    assert not watched.locator(".box.ignored").count()
+    loaded = watched.loop.page._loaded
+    told = {**loaded.config.model_dump(), "tracker": {"ignore": [[0.5, 0.0, 1.0, 0.25]]}}
+    watched.loop.page.reconfigure(LoadedConfig(Config.model_validate(told), loaded.path))
+    area = watched.locator(".box.ignored")
+    area.wait_for()
+    stage = watched.locator("#stage").bounding_box()
+    assert area.bounding_box()["width"] == pytest.approx(stage["width"] / 2, abs=3)
 
 
 def test_a_violation_appears_without_a_reload_and_is_said_aloud(watched):

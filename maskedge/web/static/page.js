@@ -380,8 +380,10 @@ function showBoxes(view) {
   if (state.guides) {
     const [x, y] = [view.min_face / view.width, view.min_face / view.height];
     boxes.unshift(
+      ...view.ignored.map((area) => frameOf(area, "ignored", null, "ignored")),
       ...view.faces.map((face) => frameOf(face.box, "stranger", null, `face, ${face.size} px`)),
       frameOf([0.015, 0.985 - y, 0.015 + x, 0.985], "guide", null, `smallest face judged: ${view.min_face} px`));
+    if (state.area) boxes.push(frameOf(state.area, "area", null, ""));
   }
   $("overlay").replaceChildren(...boxes);
   keepLegible($("overlay").querySelectorAll(".tag"));
@@ -399,6 +401,35 @@ function keepLegible(tags) {
     if (shown.every((other) => apart(place, other))) shown.push(place);
     else tag.classList.add("under");
   }
+}
+
+// Drawn over the picture with the mouse: an area to ignore, to be written into the configuration.
+let corner = null;
+
+function pointed(event) {
+  const stage = $("stage").getBoundingClientRect();
+  const share = (at, start, length) => Math.min(1, Math.max(0, (at - start) / length));
+  return [share(event.clientX, stage.left, stage.width), share(event.clientY, stage.top, stage.height)];
+}
+
+function beginArea(event) {
+  if (event.pointerType === "touch" || event.button !== 0 || !state.guides || !state.view) return;
+  event.preventDefault();
+  $("stage").setPointerCapture(event.pointerId);
+  corner = pointed(event);
+  drawArea(event);
+}
+
+function drawArea(event) {
+  if (!corner) return;
+  const other = pointed(event);
+  const [left, right] = [corner[0], other[0]].sort((a, b) => a - b);
+  const [top, bottom] = [corner[1], other[1]].sort((a, b) => a - b);
+  const large = right - left > 0.01 && bottom - top > 0.01;
+  state.area = large ? [left, top, right, bottom] : null;
+  $("area").hidden = !large;
+  if (large) put($("area-text"), `[${state.area.map((edge) => edge.toFixed(3)).join(", ")}]`);
+  showBoxes(state.view);
 }
 
 function veil(name, text) {
@@ -538,8 +569,12 @@ $("pause").addEventListener("click", () => {
   $("pause").setAttribute("aria-pressed", state.paused);
   if (state.paused) veil("paused", "Paused");
 });
+$("stage").addEventListener("pointerdown", beginArea);
+$("stage").addEventListener("pointermove", drawArea);
+for (const end of ["pointerup", "pointercancel"]) $("stage").addEventListener(end, () => { corner = null; });
 $("guides").addEventListener("click", () => {
   state.guides = !state.guides;
+  if (!state.guides) [state.area, $("area").hidden] = [null, true];
   $("guides").setAttribute("aria-pressed", state.guides);
   if (state.view) showBoxes(state.view);
 });
