@@ -166,7 +166,18 @@ def chain_tables(evaluations: Mapping[str, dict[str, Any]]) -> str:
                 f"`{name}`, the chain at detector score {figures['threshold']}:\n\n"
                 + table(head, rows)
             )
+            if nobody := chain.get("nobody"):
+                parts.append(nobody_text(nobody))
     return "\n\n".join(parts) or NOT_MEASURED
+
+
+def nobody_text(nobody: Mapping[str, Any]) -> str:
+    """What the chain makes of boxes in which nobody annotated a face."""
+    believed = ", ".join(f"{count} {label}" for label, count in nobody["believed"].items())
+    return (
+        f"{nobody['boxes']} boxes found were of no annotated face. Called with a probability of "
+        f"{nobody['sure']} or more, which is enough for a decision: {believed}."
+    )
 
 
 def decision_table(rows: Iterable[Mapping[str, Any]]) -> str:

@@ -9,12 +9,13 @@ import numpy as np
 
 from convert.reference import look_at
 from convert.slices import SIZES, Look, sliced
+from maskedge.config import VerdictConfig
 from maskedge.errors import InputError
 from maskedge.geometry import boxes_array, iou_matrix
 from maskedge.vision.base import LABELS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -28,6 +29,8 @@ ALIASES = {"mask_weared_incorrect": "incorrect_mask"}
 """Category names of public sets for our labels; any other name is a face of unknown state."""
 MATCH_IOU, LOOSE_IOU = 0.5, 0.3
 """Overlaps from which a found box is a face's: the field's, and one that lets annotators differ."""
+FREE = 0.2
+"""Overlap with every annotated face below which a found box is of none of them."""
 LOWEST_SCORE = 0.02
 """Detections down to here enter the precision-recall curve."""
 
@@ -36,7 +39,8 @@ LOWEST_SCORE = 0.02
 class Judged:
     """Everything that was seen, one entry per annotated face; detections and looks of found ones.
 
-    ``found_scores`` are those of the box that was found for a face, by the overlap asked for.
+    ``found_scores`` are those of the box that was found for a face, by the overlap asked for;
+    ``nobody`` those of found boxes where no face is annotated.
     """
 
     truth: list[int] = field(default_factory=list)
@@ -45,6 +49,7 @@ class Judged:
     found_scores: dict[float, list[NDArray[np.float32] | None]] = field(
         default_factory=lambda: {MATCH_IOU: [], LOOSE_IOU: []}
     )
+    nobody: list[NDArray[np.float32]] = field(default_factory=list)
     detections: list[list[Face]] = field(default_factory=list)
     looks: list[Values] = field(default_factory=list)
 
@@ -97,6 +102,12 @@ def judge(
         acted = [face for face in faces if face.score >= threshold]
         if detector and classifier:
             seen.looks += look_at(frame, acted, classifier)
+        found = boxes_array([face.box for face in acted])
+        on_found = classifier.classify(frame, [face.box for face in acted]) if classifier else ()
+        if len(on_found):
+            annotated = boxes_array([face.box for face in picture.faces])
+            free = iou_matrix(found, annotated).max(axis=1, initial=0) < FREE
+            seen.nobody.extend(np.asarray(on_found)[free])
         known = [
             (f.box, i)
             for f in picture.faces
@@ -106,8 +117,6 @@ def judge(
             continue
         boxes = [box for box, _ in known]
         seen.scores.extend(classifier.classify(frame, boxes))
-        on_found = classifier.classify(frame, [face.box for face in acted])
-        found = boxes_array([face.box for face in acted])
         for overlap, kept in seen.found_scores.items():
             partner = match(boxes_array(boxes), found, overlap)
             kept += [on_found[j] if j >= 0 else None for j in partner]
@@ -147,7 +156,16 @@ def chain_report(seen: Judged) -> dict[str, Any]:
     return {
         **_chain(seen, MATCH_IOU),
         f"at_iou_{LOOSE_IOU}": _chain(seen, LOOSE_IOU),
+        "nobody": _nobody(seen.nobody),
     }
+
+
+def _nobody(scores: Sequence[NDArray[np.float32]]) -> dict[str, Any]:
+    """Found boxes without an annotated face, and how many the program would believe, by label."""
+    sure = VerdictConfig().min_confidence
+    rows = np.array(scores, np.float32).reshape(-1, len(LABELS))
+    believed = (rows >= sure).sum(axis=0).tolist()
+    return {"boxes": len(rows), "sure": sure, "believed": dict(zip(LABELS, believed, strict=True))}
 
 
 def _chain(seen: Judged, overlap: float) -> dict[str, Any]:

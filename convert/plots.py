@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import matplotlib as mpl
 import numpy as np
 
+from convert.card import nobody_text
 from convert.metrics import ECE_BINS, precision_recall, roc
 from maskedge.vision.base import LABELS
 
@@ -248,4 +249,4 @@ def _chain_part(figures: dict[str, Any]) -> list[str]:
         ("Found: boxes overlap by 0.3", figures["at_iou_0.3"]),
     ):
         parts.append(_table(title, {"all": part["all"], **part["by"]}, columns))
-    return parts
+    return [*parts, f"<p>{html.escape(nobody_text(figures['nobody']))}</p>"]

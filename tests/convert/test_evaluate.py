@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -99,6 +100,20 @@ def test_what_annotators_left_out_and_unknown_states_are_not_judged(coco):
     assert report["faces_of_known_state"] == 4
     assert len(seen.truth) == 4
     assert report["detector"]["faces"] == 10
+
+
+def test_boxes_of_nobody_are_counted_with_what_the_program_would_believe(coco):
+    pictures = read(coco)
+    bare = [replace(p, faces=p.faces[:2]) for p in pictures]  # the third was left out
+    report, _ = evaluate(bare, Annotator(pictures), Annotator(pictures), threshold=0.5)
+    called = [label_index(p.faces[2].label) for p in pictures]
+    assert report["chain"]["nobody"] == {
+        "boxes": 6,
+        "sure": 0.8,
+        "believed": {label: called.count(i) for i, label in enumerate(LABELS)},
+    }
+    report, _ = evaluate(pictures, Annotator(pictures), Annotator(pictures), threshold=0.5)
+    assert report["chain"]["nobody"]["boxes"] == 0
 
 
 def test_one_network_alone(coco):

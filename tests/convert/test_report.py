@@ -125,6 +125,20 @@ def test_a_detector_is_told_at_both_overlaps(models, figures):
     assert "| of 16-32 | 0.123 | 0.456 |" in text
 
 
+def test_the_card_tells_what_is_made_of_boxes_of_nobody(models, figures):
+    content = json.loads(figures.read_text())
+    believed = {"with_mask": 4, "without_mask": 2, "incorrect_mask": 1}
+    row = {"faces": 3, "found": 0.5, "found_and_right": 0.5}
+    content["chain"] = {"all": row, "by": {}, "at_iou_0.3": {"all": row, "by": {}}}
+    content["chain"]["nobody"] = {"boxes": 9, "sure": 0.8, "believed": believed}
+    figures.write_text(json.dumps(content))
+    done = run(models, figures)
+    assert done.exit_code == 0, (done.output, done.exception)
+    text = (models / "MODEL_CARD.md").read_text()
+    assert "9 boxes found were of no annotated face" in text
+    assert "0.8 or more, which is enough for a decision: 4 with_mask, 2 without_mask" in text
+
+
 def test_figures_of_a_network_that_was_replaced_are_left_out(models, figures):
     content = json.loads(figures.read_text())
     content["detector"] = {"pictures": 3, "ap": 0.87654}

@@ -213,7 +213,15 @@ def test_the_command_writes_all_of_it(tmp_path):
     done = CliRunner().invoke(command, [str(a) for a in arguments])
     assert done.exit_code == 0, (done.output, done.exception)
     page = (tmp_path / "report" / "report.html").read_text()
-    for said in ("by focus", "by mask brightness", "by tag", "hardship", "Tight crops", "by 0.3"):
+    for said in (
+        "by focus",
+        "by mask brightness",
+        "by tag",
+        "hardship",
+        "Tight crops",
+        "by 0.3",
+        "of no annotated",
+    ):
         assert said in page
     for said in ("by label", "roc_auc", "average_precision", 'alt="roc.png"', 'alt="detector.png"'):
         assert said in page
