@@ -18,6 +18,7 @@ import numpy as np
 from convert.coco import NEGATIVE, Labels, as_bbox, read_coco, read_pixels
 from convert.dataset import contact_sheet
 from convert.detector.score import Found
+from convert.judging import FREE
 from convert.output import writable
 from maskedge.camera.frame import ChannelOrder, Frame
 from maskedge.config import DetectorConfig, InferenceConfig
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
     from maskedge.geometry import Boxes
 
-FREE = 0.2
-"""Overlap with a labelled face, or another negative, from which it isn't one of its own."""
 MOST = 100
 """Detections of a picture that are looked at."""
 SHEET_ROWS = 8
@@ -90,9 +89,10 @@ def command(  # noqa: PLR0913 - its options
 ) -> None:
     """Add to the labels of DATA/train.json what a detector takes for faces and is none.
 
-    They get the category not_a_face. train --hard says how often training looks there; nothing
-    else minds them. Label the set well first: a face that nobody labelled becomes a negative, too.
-    The sheet shows whether there are such.
+    They get the category not_a_face. train --hard says how often the detector's training looks
+    there; the mask classifier, given the file as --negatives, learns to be sure of nothing there.
+    Label the set well first: a face that nobody labelled becomes a negative, too. The sheet shows
+    whether there are such.
     """
     from tqdm import tqdm  # noqa: PLC0415
 

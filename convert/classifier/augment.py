@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from convert.classifier.data import Pixels
 
 SMALLEST_FACE = 18.0
+MOST_BLUR = 0.06
+"""Sigma of the worst focus, a share of the crop's side: 8 % of the face."""
 HALF = 0.5
 
 
@@ -120,9 +122,10 @@ def _sensor(rng: Generator, crop: Pixels) -> Pixels:
     side = crop.shape[0]
     chance = rng.random()
     if chance < 0.25:
-        crop = cv2.GaussianBlur(crop, (0, 0), rng.uniform(0.3, 0.018 * side + 0.3))
+        sigma = 0.3 + MOST_BLUR * side * rng.random() ** 2  # most only a little
+        crop = cv2.GaussianBlur(crop, (0, 0), sigma)
     elif chance < 0.35:
-        length = max(2, round(rng.uniform(0.02, 0.07) * side))
+        length = max(2, round(rng.uniform(0.02, 0.12) * side))
         kernel = np.zeros((length, length), np.float32)
         angle = rng.uniform(0, math.pi)
         reach = (length - 1) / 2

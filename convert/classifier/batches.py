@@ -10,6 +10,7 @@ import numpy as np
 from convert.classifier.augment import augment
 from convert.classifier.data import INCORRECT, WITH, WITHOUT, stable_share
 from convert.classifier.drawn import draw_mask
+from convert.coco import NEGATIVE
 from maskedge.errors import InputError
 from maskedge.vision.base import LABELS
 
@@ -34,6 +35,7 @@ STREAMS = {
     "incorrect": 0.12,
     "seen_wrong": 0.06,
     "drawn_wrong": 0.08,
+    NEGATIVE: 0.06,
 }
 """How a batch is mixed: classes alike, sources by how much they resemble a camera at a door."""
 
@@ -68,7 +70,9 @@ def pools(store: CropStore, indices: NDArray[np.int64]) -> dict[str, NDArray[np.
         & (records["landmark_score"] > 0.75)
         & (records["face"] >= 40)
     )
-    sure = (records["kind"] != "face") | (records["landmark_score"] > 0.6)
+    seen = records["landmark_score"]
+    sure = np.where(records["kind"] == "face", seen > 0.6, True)
+    sure &= np.where(records["kind"] == NEGATIVE, seen == 0, True)  # one that nobody labelled
     found = {
         name: indices[can_draw]
         if name.startswith("drawn")
@@ -91,7 +95,7 @@ def untaught(store: CropStore, indices: NDArray[np.int64]) -> list[str]:
 
 
 def targets(allowed: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Bit masks (N,) as multi-hot rows (N, 3)."""
+    """Bit masks (N,) as multi-hot rows (N, 3); :data:`convert.classifier.data.NOBODY` is zeros."""
     return ((allowed[:, None] & BITS) > 0).astype(np.float32)
 
 

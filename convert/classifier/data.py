@@ -16,7 +16,7 @@ import click
 import cv2
 import numpy as np
 
-from convert.coco import read_coco
+from convert.coco import NEGATIVE, read_coco
 from convert.importers import PICTURES
 from maskedge.errors import InputError, ModelError
 from maskedge.geometry import Box
@@ -30,12 +30,16 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from convert.coco import Picture
+
 if TYPE_CHECKING:
     Pixels = NDArray[Any]
     """A picture, uint8 (height, width, channels): OpenCV's own stubs promise less than that."""
 
 WITH, WITHOUT, INCORRECT = 1, 2, 4
 """Bits of allowed classes, in the order of ``maskedge.vision.base.LABELS``."""
+NOBODY = 0
+"""No class is allowed: what is shown is no face, and none of the labels is to be believed."""
 
 STORED_SIDE = 192
 STORED_PADDING = 0.5
@@ -247,6 +251,17 @@ def coco_samples(coco: Path, images: Path, *, validation: bool) -> Iterator[Samp
             yield Sample(
                 picture.path, face.box, bits, kind, source, validation, group=picture.group
             )
+        if not validation:
+            yield from no_faces(picture)
+
+
+def no_faces(picture: Picture) -> Iterator[Sample]:
+    """What looks like a face in a training picture and is none."""
+    for box in picture.negatives:
+        yield Sample(
+            picture.path, box, NOBODY, NEGATIVE, picture.source, validation=False,
+            group=picture.group,
+        )  # fmt: skip
 
 
 def folder_samples(

@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from convert.classifier.data import (
     INCORRECT,
+    NOBODY,
     WITH,
     WITHOUT,
     CropStore,
@@ -20,7 +21,9 @@ from convert.classifier.data import (
     build_store,
     coco_samples,
     folder_samples,
+    no_faces,
 )
+from convert.coco import read_coco
 from convert.output import writable
 from convert.tags import MARGIN
 from maskedge.errors import InputError, UsageError
@@ -41,13 +44,16 @@ UNCLEAR = "unclear"
 """Tag of a face that nothing is to be learnt from."""
 
 
-def collect(data: Path, crops: Path | None, folders: Path | None) -> list[Sample]:
+def collect(
+    data: Path, crops: Path | None, folders: Path | None, negatives: Path | None = None
+) -> list[Sample]:
     """All labelled faces of a data folder, those of one picture one after another.
 
     Args:
         data: ``train.json``, ``train/``, ``val.json``, ``val/`` (COCO).
         crops: ``{train,val}/{covered,not_covered}``: tight face crops.
         folders: ``with_mask/`` and ``without_mask/``: pictures of one face each.
+        negatives: a COCO file of the pictures in ``train/``, of which what is no face is taken.
 
     Raises:
         InputError: one of them holds nothing that can be used.
@@ -65,14 +71,18 @@ def collect(data: Path, crops: Path | None, folders: Path | None) -> list[Sample
     if folders is not None:
         whole += folder_samples(folders / "with_mask", WITH, "folder_with")
         whole += folder_samples(folders / "without_mask", WITHOUT, "folder_bare")
+    mined = list[Sample]()
+    for picture in read_coco(negatives, data / "train") if negatives else ():
+        mined += no_faces(picture)
     for place, found, needed in (
         (data, samples, "train.json and train/ (COCO), as python -m convert dataset makes them"),
         (crops, tight, "train/ and val/, each with covered/ and not_covered/"),
         (folders, whole, "with_mask/ and without_mask/"),
+        (negatives, mined, "not_a_face, as python -m convert mine writes them"),
     ):
         if place is not None and not found:
             raise InputError(f"{place}: no labelled faces; it needs {needed}")
-    return [*samples, *tight, *whole]
+    return [*samples, *tight, *whole, *mined]
 
 
 def noted(samples: Iterable[Sample], tags: Tags) -> Iterator[Sample]:
@@ -87,7 +97,12 @@ def noted(samples: Iterable[Sample], tags: Tags) -> Iterator[Sample]:
         for file in files:
             said.setdefault(file, set()).add(tag)
     for picture, faces in groupby(samples, lambda sample: sample.picture):
-        for number, sample in enumerate(faces, 1):
+        number = 0
+        for sample in faces:
+            if sample.allowed == NOBODY:  # no face to say anything of
+                yield sample
+                continue
+            number += 1
             heard = said.get(picture.name, set()) | said.get(f"{picture.name}#{number}", set())
             if UNCLEAR in heard:
                 continue
@@ -102,7 +117,7 @@ def unheard(tags: Tags, samples: Iterable[Sample]) -> str:
         tags: see :func:`noted`.
         samples: all faces, those that were left out as unclear among them.
     """
-    faces = Counter(sample.picture.name for sample in samples)
+    faces = Counter(sample.picture.name for sample in samples if sample.allowed != NOBODY)
     said = []
     strange = {tag: len(files) for tag, files in tags.items() if tag not in {*SEEN, UNCLEAR}}
     if strange:

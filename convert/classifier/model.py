@@ -122,8 +122,10 @@ def resized(model: Any, size: int) -> Any:
             f"{model.name}: takes {model.input_shape} and gives {model.output_shape}: no mask "
             "classifier"
         )
+    # Some take a list of one picture, which clone_model would want back.
+    plain = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
     inputs = keras.Input((size, size, 3), name="picture")
-    copy = keras.models.clone_model(model, input_tensors=inputs)
+    copy = keras.models.clone_model(plain, input_tensors=inputs)
     copy.set_weights(model.get_weights())
     return copy
 

@@ -32,14 +32,17 @@ def partial_loss(smoothing: float) -> Callable[[Any, Any], Any]:
     """Cross-entropy for labels that may allow several classes.
 
     -log of the summed probability of the allowed classes (Cour et al., 2011), mixed with label
-    smoothing towards uniform.
+    smoothing towards uniform. Where none is allowed, the cross-entropy to uniform alone: of what is
+    no face the network shall be as unsure as can be ("outlier exposure", Hendrycks et al., 2019).
     """
     from keras import ops
 
     def loss(allowed: Any, logits: Any) -> Any:
         log_p = ops.log_softmax(logits)
+        even = ops.mean(log_p, axis=-1)
         hit = ops.logsumexp(log_p + ops.log(allowed + 1e-9), axis=-1)
-        return -(1 - smoothing) * hit - smoothing * ops.mean(log_p, axis=-1)
+        hit = ops.where(ops.max(allowed, axis=-1) > 0, hit, even)
+        return -(1 - smoothing) * hit - smoothing * even
 
     return loss
 
@@ -213,6 +216,12 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     "unclear for what isn't to be learnt; a.jpg#2 is the picture's second face.",
 )
 @click.option("--folders", type=FOLDER, help="More pictures: with_mask/ and without_mask/.")
+@click.option(
+    "--negatives",
+    type=FILE,
+    help="What looks like a face and is none: a JSON of convert mine. Training teaches the network "
+    "to be sure of nothing there; not_a_face in DATA/train.json is always heard.",
+)
 @click.option("--landmarks", type=FILE, help="YuNet's ONNX file: needed to draw masks on faces.")
 @click.option("--weights", help="ImageNet weights of the trunk: a file, or imagenet to download.")
 @click.option(
@@ -324,7 +333,7 @@ def command(data: Path, out: Path, **options: Any) -> None:
     recipe = Recipe(**{f.name: options[f.name] for f in fields(Recipe) if f.name in options})
     recipe = _as_it_was(out, recipe) if resume else settle(recipe)
     writable(out)
-    samples = collect(data, crops, folders)
+    samples = collect(data, crops, folders, options["negatives"])
     if options["tags"]:
         tags = read_tags(options["tags"])
         if unused := unheard(tags, samples):

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from maskedge.review.folder import Item, ReviewFolder
 
 NAME = "review"
-CATEGORIES = (*LABELS, "face")
+CATEGORIES = (*LABELS, "face", NOT_A_FACE)
 
 
 def labelled(folder: ReviewFolder) -> list[Item]:
@@ -45,9 +45,9 @@ def labelled(folder: ReviewFolder) -> list[Item]:
 def coco(items: Iterable[Item]) -> dict[str, Any]:
     """The annotations.
 
-    What was labelled ``not_a_face`` is a picture without that face. Other faces in a picture, which
-    nobody has looked at, are marked as drawn ``by`` the program: ``convert`` then neither learns
-    their mask nor scores them.
+    What was labelled ``not_a_face`` keeps that for a category: ``convert`` learns from it what is
+    none. Other faces in a picture, which nobody has looked at, are marked as drawn ``by`` the
+    program: it then neither learns their mask nor scores them.
     """
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
@@ -62,9 +62,7 @@ def coco(items: Iterable[Item]) -> dict[str, Any]:
                 "group": record.track,
             }
         )
-        faces: list[tuple[Box, str | None, dict[str, str]]] = []
-        if mark != NOT_A_FACE:
-            faces.append((record.box, mark, {}))
+        faces: list[tuple[Box, str | None, dict[str, str]]] = [(record.box, mark, {})]
         faces += [(box, "face", {"by": "maskedge"}) for box in record.others]
         for box, label, more in faces:
             annotations.append(

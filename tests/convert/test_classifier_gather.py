@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from drawn_people import write_set
 
-from convert.classifier.data import INCORRECT, WITH, WITHOUT, FaceFinder, coco_samples
+from convert.classifier.data import INCORRECT, NOBODY, WITH, WITHOUT, FaceFinder, coco_samples
 from convert.classifier.gather import collect, noted, open_crops, unheard
+from convert.classifier.own import samples as own_samples
+from convert.coco import NEGATIVE
 from maskedge.errors import InputError, UsageError
 
 
@@ -66,6 +68,58 @@ def test_a_folder_that_holds_nothing_of_use_is_named(data, tmp_path, place):
     given = {"data": data, "crops": None, "folders": None, place: empty}
     with pytest.raises(InputError, match=f"{empty}: no labelled faces; it needs"):
         collect(**given)
+
+
+def mark_no_face(file, image, box, out=None):
+    """Note that something in a picture is no face."""
+    content = json.loads(file.read_text())
+    if not any(c["name"] == NEGATIVE for c in content["categories"]):
+        content["categories"].append({"id": 9, "name": NEGATIVE})
+    entry = {"id": 999, "image_id": content["images"][image]["id"], "category_id": 9, "bbox": box}
+    content["annotations"].append(entry)
+    (out or file).write_text(json.dumps(content))
+    return out or file
+
+
+def test_what_is_no_face_is_learnt_of_and_never_validated_on(data):
+    mark_no_face(data / "train.json", 1, [5, 6, 30, 40])
+    mark_no_face(data / "val.json", 0, [5, 6, 30, 40])
+    samples = collect(data, None, None)
+    (nobody,) = [s for s in samples if s.kind == NEGATIVE]
+    assert (nobody.allowed, nobody.validation) == (NOBODY, False)
+    assert nobody.picture == data / "train" / "train_001.jpg"
+    assert (nobody.box.x1, nobody.box.y2) == (5, 46)
+
+
+def test_own_sets_say_what_is_no_face_and_are_not_examined_on_it(data):
+    mark_no_face(data / "train.json", 1, [5, 6, 30, 40])
+    mark_no_face(data / "val.json", 0, [5, 6, 30, 40])
+    (nobody,) = [s for s in own_samples([data], own=True) if s.kind == NEGATIVE]
+    assert (nobody.allowed, nobody.own, nobody.validation) == (NOBODY, True, False)
+    assert nobody.picture.parent.name == "train"
+
+
+def test_of_mined_labels_only_what_is_no_face_is_taken(data, tmp_path):
+    known = collect(data, None, None)
+    mined = mark_no_face(data / "train.json", 2, [5, 6, 30, 40], tmp_path / "mined.json")
+    samples = collect(data, None, None, mined)
+    assert samples[: len(known)] == known
+    assert [(s.picture.name, s.kind) for s in samples[len(known) :]] == [
+        ("train_002.jpg", NEGATIVE)
+    ]
+    with pytest.raises(InputError, match=r"train\.json: no labelled faces; it needs not_a_face"):
+        collect(data, None, None, data / "train.json")
+
+
+def test_a_note_of_a_picture_says_nothing_of_what_is_no_face_in_it(data, tmp_path):
+    mined = mark_no_face(data / "train.json", 0, [5, 6, 30, 40], tmp_path / "mined.json")
+    samples = collect(data, None, None, mined)
+    tags = {"incorrect_mask": {"train_000.jpg#1"}, "unclear": {"train_000.jpg#4"}}
+    seen = list(noted(samples, tags))
+    assert seen[-1] == samples[-1]
+    assert len(seen) == len(samples)
+    assert [s.kind for s in seen].count("seen_wrong") == 1
+    assert unheard(tags, samples) == "1 of no face in the data, the first train_000.jpg#4"
 
 
 def test_pictures_of_any_kind_are_taken_from_folders(data, tmp_path):

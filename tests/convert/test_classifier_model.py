@@ -13,6 +13,7 @@ from click.testing import CliRunner  # noqa: E402 - after the skip
 from convert.classifier.batches import Batches, pools, split, targets, untaught  # noqa: E402
 from convert.classifier.data import (  # noqa: E402
     INCORRECT,
+    NOBODY,
     RECORD,
     WITH,
     WITHOUT,
@@ -24,6 +25,7 @@ from convert.classifier.model import build, freeze_until, resized  # noqa: E402
 from convert.classifier.recipe import Recipe  # noqa: E402
 from convert.classifier.run import ClassifierRun  # noqa: E402
 from convert.classifier.train import command, going_on, partial_loss, settle  # noqa: E402
+from convert.coco import NEGATIVE  # noqa: E402
 from convert.quantize import (  # noqa: E402
     Gate,
     GateError,
@@ -60,6 +62,21 @@ def test_loss_of_a_partial_label_asks_only_for_the_sum():
     allowed = targets(np.array([WITHOUT | INCORRECT, WITHOUT | INCORRECT, WITH], np.uint8))
     loss = np.asarray(partial_loss(0.0)(allowed, logits))
     np.testing.assert_allclose(loss, -np.log([0.8, 0.8, 0.2]), rtol=1e-4)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_of_what_is_no_face_the_loss_asks_to_be_unsure(smoothing):
+    logits = np.array([[0, 0, 0], [3.0, 0, 0], [0, 0, 3.0]], np.float32)
+    even, one, other = partial_loss(smoothing)(targets(np.full(3, NOBODY, np.uint8)), logits)
+    assert float(even) == pytest.approx(np.log(3), rel=1e-5)
+    assert float(one) == pytest.approx(float(other))
+    assert float(one) > 1.5
+
+
+def test_what_nobody_labelled_but_a_face_finder_sees_is_not_taught_as_no_face():
+    store = store_of(40, kind=NEGATIVE, allowed=NOBODY)
+    store.records["landmark_score"][:10] = 0.6
+    assert pools(store, np.arange(40))[NEGATIVE].tolist() == list(range(10, 40))
 
 
 def test_smoothing_punishes_certainty():
@@ -286,6 +303,15 @@ def test_only_a_mask_classifier_is_brought_to_another_input_size():
     two = keras.layers.Dense(2)(keras.layers.Flatten()(picture))
     with pytest.raises(InputError, match=r"gives \(None, 2\): no mask classifier"):
         resized(keras.Model(picture, two), 48)
+
+
+def test_a_network_whose_input_is_a_list_of_one_is_taken_as_any_other(tmp_path):
+    network = build("cnn", size=32)
+    listed = keras.Model(network.inputs, network.outputs)
+    listed.save(tmp_path / "listed.keras")
+    begun = exact(going_on(Recipe(start=str(tmp_path / "listed.keras"), size=32, freeze=None)))
+    faces = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3)).astype(np.float32)
+    np.testing.assert_allclose(begun(faces), network(faces), atol=1e-4)
 
 
 def test_labels_that_can_not_be_learnt_are_known_before_training():

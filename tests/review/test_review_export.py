@@ -45,11 +45,13 @@ def test_convert_reads_the_faces_with_their_labels(folder, tmp_path):
     by_name = {picture.path.stem: picture for picture in pictures}
     stranger = by_name[special.name].faces[1]
     assert (stranger.label, stranger.by, stranger.ignored) == ("face", "maskedge", True)
-    assert by_name[record(101).name].faces == ()
+    nobody = by_name[record(101).name]
+    assert (nobody.faces, nobody.negatives) == ((), (Box(30, 30, 90, 90),))
     assert record(102).name not in by_name
     samples = coco_samples(tmp_path / "out/review.json", tmp_path / "out/review", validation=False)
     kinds = [sample.kind for sample in samples]
-    assert len(kinds) == 41  # nobody said how the stranger wears the mask
+    assert kinds.count("not_a_face") == 1
+    assert len(kinds) == 42  # nobody said how the stranger wears the mask
 
 
 def test_no_person_is_in_two_parts(folder, tmp_path):
