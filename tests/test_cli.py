@@ -1,5 +1,6 @@
 """The command line: cheap to start, clear when wrong."""
 
+import json
 import os
 import subprocess
 import sys
@@ -125,3 +126,17 @@ def test_check_says_nothing_when_quiet_and_all_is_well(tmp_path):
     path.write_text("name: door\n")
     done = maskedge("check", "--quiet", "--config", str(path))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("areas", "said"),
+    [
+        ("[]", "nothing of the picture"),
+        ("[[0.25, 0, 0.75, 0.5]]", "1 area, 25% of the picture (tracker.ignore)"),
+        ("[[0, 0, 1, 0.5], [0, 0.4, 1, 1]]", "2 areas, 100% of the picture (tracker.ignore)"),
+    ],
+)
+def test_check_tells_how_much_of_the_picture_nobody_looks_at(areas, said):
+    done = maskedge("check", "--json", "--set", f"tracker.ignore={areas}")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["ignored"] == said

@@ -16,12 +16,16 @@ from maskedge.commands.options import (
 from maskedge.errors import EX_OK
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
+    from maskedge.box import Box
     from maskedge.config import Config, SignalsConfig, SnapshotConfig, WebConfig
     from maskedge.configfile import LoadedConfig
     from maskedge.vision.faces import OpenDetector
 
+GRID = 100
+"""Points in a row and in a column by which areas are measured."""
 EPILOG = """\b
 Examples:
   maskedge check
@@ -83,6 +87,7 @@ def _findings(loaded: LoadedConfig) -> dict[str, Any]:
         "detector": f"{config.detector.kind}, {detector.model.path.name}, "
         f"SHA-256 {detector.model.fingerprint}, on {detector.backend}",
         "detector input": _input(detector, config),
+        "ignored": _ignored(config.tracker.ignore),
         "classifier": f"{classifier.model.path.name}, "
         f"SHA-256 {classifier.model.fingerprint}, on {classifier.backend}",
         "broker": f"{scheme}://{config.mqtt.host}:{config.mqtt.effective_port}, "
@@ -112,6 +117,15 @@ def _input(detector: OpenDetector, config: Config) -> str:
         if config.detector.input != "auto":
             text += " (detector.input: auto)"
     return text
+
+
+def _ignored(areas: Sequence[Box]) -> str:
+    """How much of the picture nobody looks at; by a grid, as areas may overlap."""
+    if not areas:
+        return "nothing of the picture"
+    steps = [(step + 0.5) / GRID for step in range(GRID)]
+    share = sum(any(area.holds(x, y) for area in areas) for x in steps for y in steps) / GRID**2
+    return f"{len(areas)} area{'s' * (len(areas) > 1)}, {share:.0%} of the picture (tracker.ignore)"
 
 
 def _signals(signals: SignalsConfig) -> str:
