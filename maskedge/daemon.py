@@ -297,7 +297,7 @@ class Daemon:
         stop_by = now + STOP_WITHIN
         self._drift.save()
         self._takeover.close()
-        self._guard.close()
+        self._guard.stop()  # it may hang: waited for when all is told
         self._review.close(0.0)  # it writes on beside the rest
         self._tell(self._pipeline.flush(now))
         self._monitor.look(self._parts(), now, force=True)
@@ -307,4 +307,5 @@ class Daemon:
         self._outbox.close(max(LAST_WRITE, stop_by - time.monotonic()))
         self._review.close(max(0.0, stop_by - time.monotonic()))
         self._drift.close(stop_by - time.monotonic())
+        self._guard.close(max(0.2, stop_by - time.monotonic()))
         self._vision.close()

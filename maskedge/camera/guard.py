@@ -121,6 +121,7 @@ class CameraGuard:
             target=self._supervise, name="camera-guard", daemon=True
         )
         self._session: _Session | None = None
+        self._ending: _Session | None = None
         self._hung: list[_Session] = []
         self._closing = False
         self._frame: Frame | None = None
@@ -181,15 +182,24 @@ class CameraGuard:
         """Abandoned threads that still hang in the camera's library; they can't be ended."""
         return sum(session.is_alive() for session in self._hung)
 
-    def close(self) -> None:
-        """Stop and close the camera; returns within 2 s even if a read hangs."""
+    def stop(self) -> None:
+        """Begin to close: no frame comes any more. Never waits."""
         with self._changed:
             self._closing = True
-            session, self._session = self._session, None
+            if self._session is not None:
+                self._ending, self._session = self._session, None
             self._changed.notify_all()
-        for thread in (self._supervisor, session):
+
+    def close(self, timeout: float = 2 * _CLOSE_TIMEOUT) -> None:
+        """Stop and close the camera.
+
+        Args:
+            timeout: most seconds spent, even if a read hangs.
+        """
+        self.stop()
+        for thread in (self._supervisor, self._ending):
             if thread is not None and thread.is_alive():
-                thread.join(_CLOSE_TIMEOUT)
+                thread.join(timeout / 2)
 
     # What a session calls, from its thread.
 

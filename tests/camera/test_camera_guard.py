@@ -280,6 +280,19 @@ def test_close_returns_although_a_read_hangs_and_ends_a_wait(guarded, until):
     assert guard.wait(1) is None
 
 
+def test_stop_ends_a_wait_and_leaves_the_waiting_for_the_camera_to_close(guarded, until):
+    fake = fake_camera()
+    guard = guarded(fake)
+    until(lambda: guard.wait(SLOW) is not None)
+    session = guard._session
+    guard.stop()
+    assert guard.wait(1) is None
+    guard.stop()
+    guard.close()
+    assert not session.is_alive()
+    assert not fake.is_open
+
+
 def test_close_closes_the_camera(guarded, until):
     fake = fake_camera()
     guard = guarded(fake)

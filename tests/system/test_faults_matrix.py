@@ -19,6 +19,7 @@ from mosquitto import PATIENCE, wait_for
 from maskedge import clock, events
 from maskedge import daemon as daemon_module
 from maskedge.camera import fake
+from maskedge.camera.guard import CameraGuard
 from maskedge.delivery.outbox import Outbox
 from maskedge.delivery.store import EventStore
 from maskedge.errors import OutboxError
@@ -248,6 +249,26 @@ def test_sigterm_in_every_state(broker, daemon, camera, tmp_path, report, state)
         outbox.close()
     else:
         assert broker.retained("maskedge/door/#")["maskedge/door/availability"] == b"stopped"
+
+
+def test_a_camera_that_hangs_is_waited_for_when_the_broker_knows_of_the_stop(
+    broker, running, camera, monkeypatch
+):
+    broker.start()
+    inside, _ = running(camera.url)
+    wait_for(lambda: inside.daemon._publisher.status().connected, "the broker")
+    wait_for(lambda: inside.daemon._teller.standing, "a violation")
+    known, close = [], CameraGuard.close
+
+    def noted(guard, *args):
+        known.append(broker.retained("maskedge/door/#")["maskedge/door/availability"])
+        close(guard, *args)
+
+    monkeypatch.setattr(CameraGuard, "close", noted)
+    camera.hanging = True
+    time.sleep(1.0)
+    inside.stop()
+    assert known == [b"stopped"]
 
 
 def test_sigterm_while_an_edge_tpu_hangs_at_the_start(broker, daemon, camera, tmp_path, report):
