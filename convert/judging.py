@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from convert.coco import Picture
     from maskedge.camera.frame import Frame
+    from maskedge.geometry import Boxes
     from maskedge.health.visits import Values
     from maskedge.vision.base import Face, FaceDetector, MaskClassifier
 
@@ -100,14 +101,13 @@ def judge(
         faces = detector.detect(frame) if detector else []
         seen.detections.append(faces)
         acted = [face for face in faces if face.score >= threshold]
-        if detector and classifier:
-            seen.looks += look_at(frame, acted, classifier)
         found = boxes_array([face.box for face in acted])
         on_found = classifier.classify(frame, [face.box for face in acted]) if classifier else ()
-        if len(on_found):
+        if detector and classifier:
+            seen.looks += look_at(frame, acted, on_found)
             annotated = boxes_array([face.box for face in picture.faces])
-            free = iou_matrix(found, annotated).max(axis=1, initial=0) < FREE
-            seen.nobody.extend(np.asarray(on_found)[free])
+            nobody = np.flatnonzero(free_of(found, annotated))
+            seen.nobody += [on_found[index] for index in nobody]
         known = [
             (f.box, i)
             for f in picture.faces
@@ -141,6 +141,11 @@ def match(
         partner[int(i)] = int(j)
         overlap[i], overlap[:, j] = -1, -1
     return partner
+
+
+def free_of(found: Boxes, faces: Boxes) -> NDArray[np.bool_]:
+    """Which found boxes, float32 (N, 4), are of none of the faces, float32 (M, 4): bool (N,)."""
+    return np.asarray(iou_matrix(found, faces).max(axis=1, initial=0) < FREE, np.bool_)
 
 
 def classifier_report(seen: Judged) -> dict[str, Any]:

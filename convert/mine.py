@@ -18,11 +18,11 @@ import numpy as np
 from convert.coco import NEGATIVE, Labels, as_bbox, read_coco, read_pixels
 from convert.dataset import contact_sheet
 from convert.detector.score import Found
-from convert.judging import FREE
+from convert.judging import FREE, free_of
 from convert.output import writable
 from maskedge.camera.frame import ChannelOrder, Frame
 from maskedge.config import DetectorConfig, InferenceConfig
-from maskedge.geometry import boxes_array, iou_matrix
+from maskedge.geometry import boxes_array
 from maskedge.vision.faces import open_detector
 from maskedge.vision.nms import suppress
 
@@ -46,7 +46,7 @@ def negatives(faces: Boxes, found: Found) -> list[int]:
     Returns:
         Indices, best score first; of several on one spot only the first.
     """
-    free = np.flatnonzero(iou_matrix(found.boxes, faces).max(axis=1, initial=0) < FREE)
+    free = np.flatnonzero(free_of(found.boxes, faces))
     boxes, scores = found.boxes[free].tolist(), found.scores[free].tolist()
     return [int(free[index]) for index in suppress(boxes, scores, FREE, len(free))]
 

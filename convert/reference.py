@@ -16,29 +16,37 @@ from maskedge.pipeline import Look, look_weight
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from maskedge.camera.frame import Frame
     from maskedge.health.visits import Values
-    from maskedge.vision.base import Face, MaskClassifier
+    from maskedge.vision.base import Face
 
 
-def look_at(frame: Frame, faces: Sequence[Face], classifier: MaskClassifier) -> list[Values]:
-    """What the daemon would note of a picture's faces: of the clear ones, as it would see them."""
+def look_at(
+    frame: Frame, faces: Sequence[Face], scores: Iterable[NDArray[np.float32]]
+) -> list[Values]:
+    """What the daemon would note of a picture's faces: of the clear ones, as it would see them.
+
+    Args:
+        frame: the picture.
+        faces: those found in it.
+        scores: what the classifier says of each, a row (3,) in the order of ``LABELS``.
+    """
     from maskedge.vision.quality import assess
 
     verdict = VerdictConfig()
-    clear = []
-    for face in faces:
+    looks = []
+    for face, row in zip(faces, scores, strict=True):
         if face.box.size < verdict.min_face:
             continue
         quality = assess(frame, face.box)
         weight = look_weight(quality, face.score, verdict)
         if weight > 0:
-            clear.append((face, quality, weight))
-    judged = classifier.classify(frame, [face.box for face, *_ in clear])
-    return [
-        look_values(Look(0, face.box, face.score, quality, weight, tuple(row.tolist())))
-        for (face, quality, weight), row in zip(clear, judged, strict=True)
-    ]
+            look = Look(0, face.box, face.score, quality, weight, tuple(row.tolist()))
+            looks.append(look_values(look))
+    return looks
 
 
 def references(looks: Iterable[Values]) -> dict[str, Any]:
