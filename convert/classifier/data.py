@@ -252,16 +252,16 @@ def coco_samples(coco: Path, images: Path, *, validation: bool) -> Iterator[Samp
                 picture.path, face.box, bits, kind, source, validation, group=picture.group
             )
         if not validation:
-            yield from no_faces(picture)
+            yield from no_faces(coco, picture)
 
 
-def no_faces(picture: Picture) -> Iterator[Sample]:
-    """What looks like a face in a training picture and is none."""
+def no_faces(coco: Path, picture: Picture) -> Iterator[Sample]:
+    """What looks like a face in a training picture of a COCO file and is none."""
+    source = picture.source or coco.stem
     for box in picture.negatives:
         yield Sample(
-            picture.path, box, NOBODY, NEGATIVE, picture.source, validation=False,
-            group=picture.group,
-        )  # fmt: skip
+            picture.path, box, NOBODY, NEGATIVE, source, validation=False, group=picture.group
+        )
 
 
 def folder_samples(

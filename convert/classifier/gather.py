@@ -72,8 +72,9 @@ def collect(
         whole += folder_samples(folders / "with_mask", WITH, "folder_with")
         whole += folder_samples(folders / "without_mask", WITHOUT, "folder_bare")
     mined = list[Sample]()
-    for picture in read_coco(negatives, data / "train") if negatives else ():
-        mined += no_faces(picture)
+    if negatives is not None:
+        for picture in read_coco(negatives, data / "train"):
+            mined += no_faces(negatives, picture)
     for place, found, needed in (
         (data, samples, "train.json and train/ (COCO), as python -m convert dataset makes them"),
         (crops, tight, "train/ and val/, each with covered/ and not_covered/"),
@@ -159,7 +160,7 @@ def open_crops(
         if resume:
             raise UsageError(
                 f"{out}: was begun with other faces or landmarks; give the same --data, --crops, "
-                "--folders, --tags and --landmarks, or train anew with another --out"
+                "--folders, --tags, --negatives and --landmarks, or train anew with another --out"
             )
     finder = FaceFinder(landmarks) if landmarks else None
     known.unlink(missing_ok=True)

@@ -91,6 +91,17 @@ def test_what_is_no_face_is_learnt_of_and_never_validated_on(data):
     assert (nobody.box.x1, nobody.box.y2) == (5, 46)
 
 
+def test_what_is_no_face_has_the_source_that_faces_of_its_file_have(data):
+    file = mark_no_face(data / "train.json", 1, [5, 6, 30, 40])
+    content = json.loads(file.read_text())
+    for image in content["images"]:
+        image.pop("source", None)
+    file.write_text(json.dumps(content))
+    samples = [s for s in collect(data, None, None) if not s.validation]
+    assert {s.source for s in samples} == {"train"}
+    assert any(s.kind == NEGATIVE for s in samples)
+
+
 def test_own_sets_say_what_is_no_face_and_are_not_examined_on_it(data):
     mark_no_face(data / "train.json", 1, [5, 6, 30, 40])
     mark_no_face(data / "val.json", 0, [5, 6, 30, 40])

@@ -151,7 +151,10 @@ def test_what_somebody_saw_is_what_is_learnt(data, tmp_path):
     again = train_arguments(data, out, "--epochs", 2, "--steps", 2, "--resume")
     done = convert(*again, check=False)  # other labels than those that it was begun with
     assert done.returncode == 64
-    assert "give the same --data, --crops, --folders, --tags and --landmarks" in done.stderr
+    assert (
+        "give the same --data, --crops, --folders, --tags, --negatives and --landmarks"
+        in done.stderr
+    )
 
 
 def test_stopped_by_hand_nothing_is_lost(data, tmp_path):
