@@ -70,9 +70,9 @@ def pools(store: CropStore, indices: NDArray[np.int64]) -> dict[str, NDArray[np.
         & (records["landmark_score"] > 0.75)
         & (records["face"] >= 40)
     )
-    seen = records["landmark_score"]
-    sure = np.where(records["kind"] == "face", seen > 0.6, True)
-    sure &= np.where(records["kind"] == NEGATIVE, seen == 0, True)  # one that nobody labelled
+    kind, seen = records["kind"], records["landmark_score"]
+    sure = (kind != "face") | (seen > 0.6)
+    sure &= (kind != NEGATIVE) | (seen == 0)  # else it may be a face that nobody labelled
     found = {
         name: indices[can_draw]
         if name.startswith("drawn")

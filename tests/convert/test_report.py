@@ -48,10 +48,15 @@ def run(models, *figures, more=()):
     return CliRunner().invoke(command, ["--models", str(models), *pairs, *map(str, more)])
 
 
-def test_figures_reach_the_card_and_the_json(models, figures):
+def written(models, figures):
+    """The card, once they are reported."""
     done = run(models, figures)
     assert done.exit_code == 0, (done.output, done.exception)
-    text = (models / "MODEL_CARD.md").read_text()
+    return (models / "MODEL_CARD.md").read_text()
+
+
+def test_figures_reach_the_card_and_the_json(models, figures):
+    text = written(models, figures)
     model = ModelFile.load(models / "mask_classifier.tflite")
     assert model.fingerprint in text
     assert "0.877" in text
@@ -118,9 +123,7 @@ def test_a_detector_is_told_at_both_overlaps(models, figures):
     loose["recall_by_size"] = {"16-32": {"faces": 7, "recall": 0.456}}
     content["detector"] = {**found, **by, "at_iou_0.3": loose}
     figures.write_text(json.dumps(content))
-    done = run(models, figures)
-    assert done.exit_code == 0, (done.output, done.exception)
-    text = (models / "MODEL_CARD.md").read_text()
+    text = written(models, figures)
     assert "| found at 95 % precision | 0.512 | 0.881 |" in text
     assert "| of 16-32 | 0.123 | 0.456 |" in text
 
@@ -132,9 +135,7 @@ def test_the_card_tells_what_is_made_of_boxes_of_nobody(models, figures):
     content["chain"] = {"all": row, "by": {}, "at_iou_0.3": {"all": row, "by": {}}}
     content["chain"]["nobody"] = {"boxes": 9, "sure": 0.8, "believed": believed}
     figures.write_text(json.dumps(content))
-    done = run(models, figures)
-    assert done.exit_code == 0, (done.output, done.exception)
-    text = (models / "MODEL_CARD.md").read_text()
+    text = written(models, figures)
     assert "9 boxes found were of no annotated face" in text
     assert "0.8 or more, which is enough for a decision: 4 with_mask, 2 without_mask" in text
 
