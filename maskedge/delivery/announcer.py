@@ -102,6 +102,7 @@ class Announcer:
         self._broker = f"{config.mqtt.host}:{config.mqtt.effective_port}"
         self._memory = Memory(memory)
         self._under_way: dict[int, str] = {}  # packet id: topic
+        self._stale: list[str] = []  # what this broker may hold and shouldn't
         self._begun = False
         self._born = False
         self._announced_at = float("-inf")
@@ -113,16 +114,17 @@ class Announcer:
         self._settle(self._under_way.pop(ack.mid, None), ack.code, ack.reason)
 
     def turn(self, connection: Connection, session: Session) -> None:
-        """Announce when no event is under way; see :class:`~maskedge.delivery.mqtt.Guest`."""
+        """Announce, or clear one topic; see :class:`~maskedge.delivery.mqtt.Guest`."""
         while connection.messages:
             self._born |= self._is_birth(connection.messages.popleft())
-        if self._quiet or session.in_flight or self._under_way:
+        if self._quiet or self._under_way or not session.free:
             return
         if not self._begun:
-            self._begun = True
-            self._begin(connection, session)
-        elif self._born and time.monotonic() - self._announced_at >= _PAUSE:
+            self._begin(connection)
+        if self._born and time.monotonic() - self._announced_at >= _PAUSE:
             self._announce(session)
+        elif self._stale:
+            self._publish(session, self._stale.pop(0), "")
 
     def lost(self) -> None:
         """Begin anew on the next connection, unless it is the announcement that costs it."""
@@ -133,14 +135,13 @@ class Announcer:
         self._under_way.clear()
         self._begun = self._born = False
 
-    def _begin(self, connection: Connection, session: Session) -> None:
-        stale = self._memory.topics(self._broker)
+    def _begin(self, connection: Connection) -> None:
+        self._begun = True
+        self._stale = self._memory.topics(self._broker)
         if self._payload is not None:
             connection.request(self._status)
-            self._announce(session)
-            stale = [former for former in stale if former != self._topic]
-        for former in stale:
-            self._publish(session, former, "")
+            self._born, self._announced_at = True, float("-inf")
+            self._stale = [former for former in self._stale if former != self._topic]
 
     def _announce(self, session: Session) -> None:
         if self._payload is None:

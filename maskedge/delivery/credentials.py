@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import ssl
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from maskedge.errors import ConfigError
 
@@ -17,6 +20,36 @@ if TYPE_CHECKING:
 PASSWORD_VARIABLE = "MASKEDGE_MQTT_PASSWORD"  # noqa: S105 - a name, no secret
 CREDENTIAL = "mqtt-password"
 AS_A_SERVICE = f"write the password into /etc/maskedge/{CREDENTIAL} and restart the service"
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """What a connection needs besides the configuration; equal while the files say the same.
+
+    Attributes:
+        password: None: none is asked for.
+        tls: how to encrypt; None: not at all.
+        files: SHA-256 of the certificates that ``mqtt.tls`` names, in hexadecimal.
+    """
+
+    password: str | None = field(repr=False)
+    tls: ssl.SSLContext | None = field(compare=False)
+    files: tuple[str, ...]
+
+    @classmethod
+    def read(cls, config: MqttConfig, environ: Mapping[str, str] | None = None) -> Self:
+        """Read all of it.
+
+        Args:
+            config: the broker's section.
+            environ: where the password may be; None: this process's environment.
+
+        Raises:
+            ConfigError: password, certificate or key can't be read or isn't one.
+        """
+        # First the hashes: of a file replaced in between, the next reading tells.
+        files = _hashes(config.tls)
+        return cls(password(config, environ), tls_context(config.tls), files)
 
 
 def password(config: MqttConfig, environ: Mapping[str, str] | None = None) -> str | None:
@@ -73,6 +106,17 @@ def tls_context(config: TlsConfig) -> ssl.SSLContext | None:
                 f"{_why(error)}; give a PEM certificate and its unencrypted key"
             ) from error
     return context
+
+
+def _hashes(config: TlsConfig) -> tuple[str, ...]:
+    """Of what can be read; the rest is :func:`tls_context`'s to tell."""
+    named = (config.ca_file, config.cert_file) if config.enabled else ()
+    hashes: list[str] = []
+    for path in named:
+        if path is not None:
+            with suppress(OSError):
+                hashes.append(hashlib.sha256(path.read_bytes()).hexdigest())
+    return tuple(hashes)
 
 
 def _read(path: Path, what: str, cure: str = "write the password into it") -> str:

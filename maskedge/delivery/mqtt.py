@@ -16,9 +16,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from maskedge.delivery import credentials, problems
+from maskedge.delivery import problems
 from maskedge.delivery.backoff import Backoff
 from maskedge.delivery.connection import Connection, Waker
+from maskedge.delivery.credentials import Login
 from maskedge.delivery.problems import ConnectionProblem
 from maskedge.delivery.retained import Retained
 from maskedge.delivery.session import Progress, Session
@@ -79,7 +80,7 @@ class Guest(Protocol):
         """A publication by ``session.publish_besides`` was acknowledged: this guest's or not."""
 
     def turn(self, connection: Connection, session: Session) -> None:
-        """Look after each turn, and publish something if no event is under way."""
+        """Look after each turn, and publish one thing if ``session.free``."""
 
     def lost(self) -> None:
         """The connection is gone; what wasn't acknowledged may not have arrived."""
@@ -94,11 +95,11 @@ class Publisher:
         outbox: where events come from; its ``listener`` becomes ours.
         backoff: waits between connections; None: 0.5 to 15 s.
         ack_timeout: see :data:`ACK_TIMEOUT`; grows by itself for a slow broker.
-        environ: where the password may be; None: this process's environment.
+        login: password and TLS; None: read now.
         guests: who else uses the connection.
 
     Raises:
-        ConfigError: the password or a certificate can't be read.
+        ConfigError: without ``login``: the password or a certificate can't be read.
     """
 
     def __init__(  # noqa: PLR0913 - three to work with, three to test with, one to be polite to
@@ -109,7 +110,7 @@ class Publisher:
         *,
         backoff: Backoff | None = None,
         ack_timeout: float = ACK_TIMEOUT,
-        environ: Mapping[str, str] | None = None,
+        login: Login | None = None,
         guests: Sequence[Guest] = (),
     ) -> None:
         self._config = config
@@ -118,8 +119,7 @@ class Publisher:
         self._availability = f"{root}/availability"
         self._outbox = outbox
         self._backoff = backoff or Backoff()
-        self._password = credentials.password(config, environ)
-        self._tls = credentials.tls_context(config.tls)
+        self._login = login or Login.read(config)
         self._client_id = config.client_id or f"maskedge-{root.rsplit('/', 1)[-1]}"
         self._waker = Waker()
         self._progress = Progress(ack_timeout)
@@ -247,8 +247,8 @@ class Publisher:
         connection = Connection(
             self._config,
             self._client_id,
-            password=self._password,
-            tls=self._tls,
+            password=self._login.password,
+            tls=self._login.tls,
             will=(self._availability, "offline"),
             waker=self._waker,
         )
@@ -263,8 +263,7 @@ class Publisher:
                 self._attend(connection, session)
             self._say_goodbye(session, connection)
             self._pass_on(session)
-            for guest in self._guests:
-                guest.lost()
+            self._leave()
         finally:
             connection.drop()
 
@@ -289,22 +288,28 @@ class Publisher:
                 break
             session.pump(min(left, 1.0))
         self._attend(connection, session)  # what they say now, the broker has before our last word
-        stopped = session.publish_retained(self._availability, "stopped")
+        stopped: int | None = None
         while (left := self._close_by - 0.2 - time.monotonic()) > 0:
+            if stopped is None and session.room > 0:
+                stopped = session.publish_retained(self._availability, "stopped")
             if stopped in session.pump(min(left, 1.0)):
                 self._said_stopped = True
                 connection.close()
                 return
 
-    def _lose(self, problem: ConnectionProblem, begun: float) -> None:
-        """Note what happened, tell it once, and wait before the next try."""
-        stable = time.monotonic() - begun > STABLE_AFTER
-        welcomed = self._session is not None
+    def _leave(self) -> None:
+        """Note that there is no connection any more."""
         if self._session is not None:
             self._session.end()
             self._session, self._since = None, time.monotonic()
             for guest in self._guests:
                 guest.lost()
+
+    def _lose(self, problem: ConnectionProblem, begun: float) -> None:
+        """Note what happened, tell it once, and wait before the next try."""
+        stable = time.monotonic() - begun > STABLE_AFTER
+        welcomed = self._session is not None
+        self._leave()
         with self._idle:
             self._is_idle = False
         if problem.code == "broker-silent":
@@ -315,7 +320,7 @@ class Publisher:
         wordless = problem.code == "broker-lost" and self._progress.denied is None
         self._short_lives = self._short_lives + 1 if welcomed and wordless and not stable else 0
         self._progress.wary = self._short_lives > 0
-        if self._short_lives >= _SUSPICIOUS:
+        if self._short_lives >= _SUSPICIOUS and not problem.at_least:  # else it is known why
             problem = problems.suspect_taken_over(self._config, self._client_id)
         self._problem = problem
         if str(problem) != self._told and not self._closing.is_set():

@@ -44,9 +44,12 @@ class OutboxStatus:
         pending: events that no broker has acknowledged, on disk and in memory.
         in_memory: of these, the ones that a power cut would take.
         oldest: ``decided_at`` of the one that waits longest; None: none waits.
-        dropped: events lost, to a bound or to damage, since the start of the process.
+        dropped: events lost since the start of the process, for whatever reason.
         error: why the disk can't be used now; None: it can.
         recovered: what unusable file was set aside, and why; None: none was.
+        unwritten: of ``dropped``, lost to the bound on memory while the disk took none.
+        damaged: of ``dropped``, so damaged that they couldn't be sent; the rest is lost to
+            ``max_events``.
     """
 
     pending: int
@@ -55,6 +58,8 @@ class OutboxStatus:
     dropped: int
     error: str | None
     recovered: str | None
+    unwritten: int = 0
+    damaged: int = 0
 
 
 class Outbox:
@@ -80,7 +85,8 @@ class Outbox:
         self._waiting: dict[str, Row] = {}  # to be written
         self._writing: frozenset[str] = frozenset()  # of these, what is being written now
         self._done: dict[str, Row] = {}  # to be deleted
-        self._dropped = 0
+        self._unwritten = 0
+        self._damaged = 0
         self._closing = False
         self._error: str | None = None
         self._oldest: str | None = None
@@ -110,6 +116,10 @@ class Outbox:
         with self._changed:
             self._queue(events)
             self._changed.notify_all()
+
+    def resize(self, max_events: int) -> None:
+        """Keep at most so many events on disk, from the next write on; never waits."""
+        self._store.max_events = max_events
 
     def flush(self, timeout: float) -> bool:
         """Wait until what was submitted is on disk, or the disk has failed.
@@ -161,20 +171,23 @@ class Outbox:
         """Forget an event that can't be sent, as something has damaged it; counted as dropped."""
         log.error("event %s in the outbox is damaged and is dropped", row.seq)
         with self._changed:
-            self._dropped += 1
+            self._damaged += 1
         self.delete([row])
 
     def status(self) -> OutboxStatus:
         """For health; waits for nothing."""
         with self._changed:
-            in_memory, done, dropped = len(self._waiting), len(self._done), self._dropped
+            in_memory, done = len(self._waiting), len(self._done)
+            unwritten, damaged = self._unwritten, self._damaged
         return OutboxStatus(
             pending=max(0, self._store.count - done) + in_memory,
             in_memory=in_memory,
             oldest=self._oldest,
-            dropped=dropped + self._store.dropped,
+            dropped=self._store.dropped + unwritten + damaged,
             error=self._error,
             recovered=self._store.recovered,
+            unwritten=unwritten,
+            damaged=damaged,
         )
 
     def close(self, deadline: float = 2.0) -> int:
@@ -195,7 +208,8 @@ class Outbox:
                 self._store.close()
         lost = len(self._waiting)
         if lost:
-            log.error("%d events could not be written and are lost: %s", lost, self._error)
+            why = self._error or f"{self._store.path}: the disk doesn't answer"
+            log.error("%d events could not be written and are lost: %s", lost, why)
         return lost
 
     def _queue(self, events: Iterable[Violation]) -> None:
@@ -204,7 +218,7 @@ class Outbox:
             self._waiting[row.event_id] = row
         while len(self._waiting) > self._max_in_memory:
             del self._waiting[next(iter(self._waiting))]
-            self._dropped += 1
+            self._unwritten += 1
 
     def _flush(self) -> bool:
         """Write and delete all that waits for it; True if the disk took it."""

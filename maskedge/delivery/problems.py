@@ -20,7 +20,7 @@ FAILURE = 128
 
 NOT_AUTHORISED = 135
 _BAD_PROTOCOL, _BAD_CLIENT_ID, _BAD_PASSWORD = 132, 133, 134
-_KEEPALIVE, _TAKEN_OVER = 141, 142
+_KEEPALIVE, _TAKEN_OVER, _TOO_MANY = 141, 142, 147
 _CREDENTIALS = "check mqtt.username and the password"
 _HOLD = 5.0  # seconds to leave a broker alone that said no
 
@@ -112,6 +112,13 @@ def of_loss(
     if goodbye is not None and goodbye.value == _KEEPALIVE:
         return ConnectionProblem(
             "broker-silent", f"{place} does not answer any more; does it hang?"
+        )
+    if goodbye is not None and goodbye.value == _TOO_MANY:
+        return ConnectionProblem(
+            "broker-lost",
+            f"{place} hung up: more publications were under way than it takes at once (Receive "
+            "Maximum); raise that limit",
+            _HOLD,
         )
     said = f": {goodbye}" if goodbye is not None and goodbye.value > FAILURE else ""
     return ConnectionProblem(

@@ -42,6 +42,12 @@ class Retained:
                 del self._stale[topic]
         return ready
 
+    def again(self, topic: str) -> None:
+        """The broker has refused a value: its newest is to be sent later."""
+        with self._lock:
+            if topic in self._values:
+                self._stale[topic] = None
+
     def stale(self, busy: Collection[str]) -> bool:
         """Whether any value waits to be sent, but those of ``busy`` topics."""
         with self._lock:

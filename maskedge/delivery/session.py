@@ -119,7 +119,7 @@ class Session:
         self._outbox = outbox
         self._retained = retained
         self._progress = progress
-        self._window = min(MAX_IN_FLIGHT, connection.receive_maximum)
+        self._window = max(1, min(MAX_IN_FLIGHT, connection.receive_maximum))
         self._under_way: dict[int, _Sent] = {}
         self._besides: set[int] = set()
         self._unsent: deque[Row] = deque()
@@ -134,6 +134,17 @@ class Session:
         return len(self._under_way)
 
     @property
+    def room(self) -> int:
+        """How many more publications the broker takes now; guests' take a place too."""
+        window = 1 if self._progress.wary else self._window
+        return window - len(self._under_way) - len(self._besides)
+
+    @property
+    def free(self) -> bool:
+        """Delivery has nothing to do but what the broker refuses, and there is room for a guest."""
+        return self.room > 0 and (self.idle or (self.refused and not self._under_way))
+
+    @property
     def refused(self) -> bool:
         """The broker takes no events."""
         return self._violations in self._progress.holds
@@ -145,7 +156,7 @@ class Session:
         return not waiting and not self._retained.stale(self._held())
 
     def publish_retained(self, topic: str, payload: str) -> int:
-        """Send a value that the broker keeps; returns its packet id.
+        """Send a value that the broker keeps, while there is :attr:`room`; returns its packet id.
 
         Raises:
             ConnectionProblem: the connection is lost.
@@ -153,13 +164,12 @@ class Session:
         return self._send(topic, topic, payload, retain=True)
 
     def publish_besides(self, topic: str, payload: str | bytes, *, retain: bool = False) -> int:
-        """Send what a guest has to say; its acknowledgement will be in :attr:`others`.
-
-        It takes a place of the window, but never an event's last.
+        """Send what a guest has to say, while :attr:`free`; the PUBACK will be in :attr:`others`.
 
         Raises:
             ConnectionProblem: the connection is lost.
         """
+        self._moved = time.monotonic()
         mid = self._connection.publish(topic, payload, retain=retain)
         self._besides.add(mid)
         return mid
@@ -177,8 +187,7 @@ class Session:
             ConnectionProblem: the connection is lost or the broker frozen.
         """
         busy = {sent.what for sent in self._under_way.values() if isinstance(sent.what, str)}
-        room = 1 - len(self._under_way) if self._progress.wary else MAX_IN_FLIGHT
-        for topic, payload in self._retained.take(busy | self._held(), room).items():
+        for topic, payload in self._retained.take(busy | self._held(), self.room).items():
             self.publish_retained(topic, payload)
         self._send_events()
         taken: list[int] = []
@@ -190,7 +199,8 @@ class Session:
                 if self._settle(ack):
                     taken.append(ack.mid)
         patience = self._progress.patience
-        if self._under_way and time.monotonic() - self._moved > patience:
+        waits = self._under_way or self.room <= 0
+        if waits and time.monotonic() - self._moved > patience:
             raise problems.frozen(patience)
         return taken
 
@@ -213,9 +223,8 @@ class Session:
     def _send_events(self) -> None:
         if self.refused and (self._under_way or self._violations in self._held()):
             return
-        alone = self.refused or self._progress.wary
-        window = 1 if alone else max(1, self._window - len(self._besides))
-        while len(self._under_way) < window and (self._unsent or self._fetch()):
+        room = min(1, self.room) if self.refused else self.room
+        while room > 0 and (self._unsent or self._fetch()):
             row = self._unsent.popleft()
             try:
                 sealed = seal(row.payload, seq=row.seq, created=row.created)
@@ -223,6 +232,7 @@ class Session:
                 self._outbox.discard(row)
                 continue
             self._send(row, self._violations, sealed)
+            room -= 1
             self._progress.sent += 1
             if row.event_id in self._progress.unsettled:
                 self._progress.unsettled.discard(row.event_id)
@@ -252,6 +262,7 @@ class Session:
         sent = self._under_way.pop(ack.mid, None)
         if sent is None:
             self._besides.discard(ack.mid)
+            self._moved = time.monotonic()
             self.others.append(ack)
             return False
         self._moved = time.monotonic()
@@ -262,6 +273,8 @@ class Session:
             self._hold(topic, ack)
             if isinstance(what, Row):
                 self._begin_again(what)
+            else:
+                self._retained.again(what)
             return False
         if self._progress.holds.pop(topic, None):
             log.info("the broker takes %s again", topic)

@@ -7,7 +7,8 @@ The lock is exclusive, so that no second process sends the same events.
 A file that is damaged, of a newer version or another program's is renamed, never deleted, and a
 new one is begun, with the events that a damaged one still gives. ``seq`` comes from AUTOINCREMENT:
 numbered in the transaction that stores the event, never used twice; a file begun after another was
-set aside counts on from the time in milliseconds, which is above any number given before.
+set aside counts on from the time in milliseconds, or, by a clock that fell, from far above where
+the file before began (kept in ``<name>.numbers``): above any number given before.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ T = TypeVar("T")
 
 APPLICATION_ID = 0x4D45_4F42  # "MEOB"
 VERSION = 1
+
+_APART = 10**9  # more numbers than a file ever gives
+_HIGHEST = 2**53  # that JSON tells exactly
 
 _CREATE = """
 CREATE TABLE events (
@@ -65,9 +69,10 @@ class EventStore:
 
     Args:
         path: the file; its folder is made when missing, for this user only.
-        max_events: most events kept; beyond, the oldest go first.
+        max_events: see the attribute.
 
     Attributes:
+        max_events: most events kept; beyond, the oldest go first. May change at any time.
         count: events in the file.
         dropped: events that went because of ``max_events``.
         recovered: what was set aside and why; None: nothing was.
@@ -78,13 +83,17 @@ class EventStore:
         self.count = 0
         self.dropped = 0
         self.recovered: str | None = None
-        self._max_events = max_events
+        self.max_events = max_events
         self._saved: list[tuple[int, str, str, float]] = []  # for the file that is to be made
         self._database: sqlite3.Connection | None = None
 
     @property
     def _wal(self) -> Path:
         return self.path.with_name(self.path.name + "-wal")
+
+    @property
+    def _numbers(self) -> Path:
+        return self.path.with_name(self.path.name + ".numbers")
 
     def open(self) -> None:
         """Make it ready; all other methods do so too.
@@ -119,7 +128,7 @@ class EventStore:
             )
             count = self.count - (database.total_changes - before) + len(new)
             numbers = [self._insert(database, row) for row in new]
-            excess = max(0, count - self._max_events)
+            excess = max(0, count - self.max_events)
             if excess:
                 oldest = "SELECT seq FROM events ORDER BY seq LIMIT ?"
                 database.execute(f"DELETE FROM events WHERE seq IN ({oldest})", (excess,))  # noqa: S608 - constant
@@ -252,16 +261,18 @@ class EventStore:
             database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             database.execute(f"PRAGMA user_version = {VERSION}")
             database.execute(_CREATE)
-            if any(self.path.parent.glob(f"{self.path.name}.aside-*")):
+            base = self._base()
+            if base:
                 database.execute(
-                    "INSERT INTO sqlite_sequence (name, seq) VALUES ('events', ?)",
-                    (time.time_ns() // 1_000_000,),
+                    "INSERT INTO sqlite_sequence (name, seq) VALUES ('events', ?)", (base,)
                 )
             database.execute("BEGIN")
             database.executemany("INSERT INTO events VALUES (?, ?, ?, ?)", self._saved)
             database.execute("COMMIT")
         finally:
             database.close()
+        if base:
+            self._note(base)
         draft.rename(self.path)
         self._saved = []
         folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
@@ -269,6 +280,25 @@ class EventStore:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+    def _base(self) -> int:
+        """What a new file counts on from: above any number given before."""
+        before = 0
+        with suppress(OSError, ValueError):
+            before = int(self._numbers.read_text(encoding="ascii"))
+        if not 0 < before < _HIGHEST:
+            if not any(self.path.parent.glob(f"{self.path.name}.aside-*")):
+                return 0
+            before = 0
+        return max(time.time_ns() // 1_000_000, before + _APART)
+
+    def _note(self, base: int) -> None:
+        draft = self._numbers.with_name(self._numbers.name + ".new")
+        with draft.open("w", encoding="ascii") as file:
+            file.write(f"{base}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        draft.rename(self._numbers)
 
     def _set_aside(self, why: str) -> None:
         self.close()

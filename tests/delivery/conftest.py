@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from mosquitto import Collector, Mosquitto, Relay
 
 from maskedge.delivery.backoff import Backoff
+from maskedge.delivery.credentials import Login
 from maskedge.delivery.mqtt import Publisher
 from maskedge.delivery.outbox import Outbox
 from maskedge.events import EventBuilder, Models, Votes
@@ -92,12 +93,12 @@ def outbox(tmp_path):
 
 @pytest.fixture
 def publish(outbox):
-    """``publish(config)``: a started publisher of the outbox."""
+    """``publish(config, environ={"MASKEDGE_MQTT_PASSWORD": "x"})``: a started publisher."""
     made = []
 
-    def build(config, *, root=ROOT, source=outbox, **options):
+    def build(config, *, root=ROOT, source=outbox, environ=None, **options):
         options.setdefault("backoff", Backoff(0.1, 0.5))
-        options.setdefault("environ", {})
+        options["login"] = Login.read(config, environ or {})
         publisher = Publisher(config, root, source, **options)
         publisher.start()
         made.append(publisher)

@@ -27,7 +27,7 @@ LONGEST = 0.4  # seconds of a life
 def live(path, port, log, chance, *, last=False):
     outbox = Outbox(path)
     config = MqttConfig(host="127.0.0.1", port=port)
-    publisher = Publisher(config, "maskedge/door", outbox, backoff=Backoff(0.01, 0.1), environ={})
+    publisher = Publisher(config, "maskedge/door", outbox, backoff=Backoff(0.01, 0.1))
     publisher.start()
     if last:
         delivered = publisher.wait_idle(60)

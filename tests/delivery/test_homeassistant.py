@@ -347,11 +347,11 @@ def test_events_under_way_go_first(tmp_path):
         return len(published)
 
     wire = types.SimpleNamespace(messages=collections.deque(), request=note)
-    session = types.SimpleNamespace(in_flight=1, publish_besides=note)
+    session = types.SimpleNamespace(free=False, publish_besides=note)
     guest = Announcer(config(), tmp_path / "homeassistant.json")
     guest.turn(wire, session)
     assert published == []
-    session.in_flight = 0
+    session.free = True
     guest.turn(wire, session)
     assert published == ["homeassistant/status", TOPIC]
 

@@ -17,6 +17,7 @@ import pytest
 from mosquitto import wait_for
 
 from maskedge.delivery import outbox as outbox_module
+from maskedge.delivery import store
 from maskedge.delivery.outbox import Outbox
 
 
@@ -123,6 +124,7 @@ def test_the_oldest_go_first_beyond_the_bound(reopen, make):
     assert ids(outbox.pending(99)) == names(events[15:])
     assert outbox.status().pending == 10
     assert outbox.status().dropped == 15
+    assert outbox.status().unwritten == 0
 
 
 def test_one_batch_beyond_the_bound(reopen, make):
@@ -217,6 +219,34 @@ def test_set_aside_twice_in_a_second_keeps_both(reopen, path, make):
     assert len(list(path.parent.glob("outbox.db.aside-*"))) == 3
 
 
+@pytest.mark.parametrize("asides", ["kept", "deleted"])
+def test_numbers_rise_while_the_clock_falls(reopen, path, make, monkeypatch, asides):
+    """Damaged beyond reading at each boot, of a machine whose clock isn't set yet."""
+    numbers = []
+    for year in (2026, 2023, 1970, 2023):
+        monkeypatch.setattr(store.time, "time_ns", lambda y=year: (y - 1970) * 31_557_600 * 10**9)
+        outbox = reopen()
+        outbox.put(*make(3))
+        numbers += [row.seq for row in outbox.pending(9)]
+        outbox.close()
+        damage_garbage(path)
+        for aside in path.parent.glob("*.aside-*") if asides == "deleted" else ():
+            aside.unlink()
+    assert numbers == sorted(set(numbers))
+    assert len(numbers) == 12
+
+
+@pytest.mark.parametrize("note", ["", "x", "-5", "9" * 30, "9" * 5000, "\xff"])
+def test_a_damaged_note_of_numbers_is_made_anew(reopen, path, make, note):
+    reopen().close()
+    path.with_name("outbox.db.numbers").write_text(note, encoding="latin-1")
+    damage_garbage(path)
+    outbox = reopen()
+    assert outbox.put(*make())
+    (row,) = outbox.pending(9)
+    assert int(path.with_name("outbox.db.numbers").read_text()) == row.seq - 1
+
+
 def test_damage_that_shows_at_run_time_is_cured_at_run_time(reopen, path, make):
     outbox = reopen()
     outbox.put(*make(50))
@@ -292,8 +322,17 @@ def test_memory_is_bounded_and_the_oldest_go_first(tmp_path, make):
     events = make(25)
     outbox.submit(*events)
     assert ids(outbox.pending(99)) == names(events[15:])
-    assert outbox.status().dropped == 15
+    assert outbox.status().dropped == outbox.status().unwritten == 15
     assert outbox.close() == 10
+
+
+def test_a_disk_that_hangs_at_the_end_is_named(reopen, make, caplog):
+    outbox = reopen()
+    with outbox._disk:  # a disk that takes its time
+        outbox.submit(*make(3))
+        assert outbox.close(0.1) == 3
+    assert "3 events could not be written and are lost" in caplog.text
+    assert f"{outbox._store.path}: the disk doesn't answer" in caplog.text
 
 
 def test_acknowledged_from_memory_does_not_come_back_with_the_disk(tmp_path, make):

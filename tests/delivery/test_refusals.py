@@ -12,9 +12,14 @@ import time
 import pytest
 from mosquitto import PATIENCE, wait_for
 
-from maskedge.config import MqttConfig
+from maskedge.config import Config, MqttConfig
+from maskedge.delivery import problems
+from maskedge.delivery.announcer import Announcer, Memory
+from maskedge.snapshots.sender import SnapshotSender
 
 QUOTA_EXCEEDED = 0x97
+WELCOME_LIMITED = b"\x20\x06\x00\x00\x03\x21"  # Receive Maximum follows, in two bytes
+TAKES_ONE = WELCOME_LIMITED + b"\x00\x01"
 
 
 class ScriptedBroker:
@@ -172,17 +177,127 @@ def test_a_refused_state_does_not_hold_up_events(scripted, outbox, publish, make
     assert sum(topic.endswith("/state") for topic, _ in broker.received) <= 3
 
 
+def test_a_value_that_was_refused_is_sent_when_the_broker_takes_it(scripted, publish):
+    """On the same connection, which mosquitto 2.0 would end."""
+    broker = scripted(lambda number, _: 0x87 if number <= 2 else 0)
+    publisher = publish(broker.config)
+    publisher.publish_state({"people": 0})
+    wait_for(lambda: publisher.status().code == "broker-denied", "the refusal")
+    wait_for(lambda: len(broker.received) == 4, "both again")
+    assert set(broker.received[:2]) == set(broker.received[2:])
+    wait_for(lambda: publisher.status().code is None, "no fault any more")
+    assert publisher.status().connects == 1
+
+
 @pytest.mark.parametrize("limit", [1, 3])
 def test_no_more_in_flight_than_the_broker_takes(scripted, outbox, publish, make, limit):
     """Receive Maximum, property 0x21 of CONNACK."""
-    welcome = b"\x20\x06\x00\x00\x03\x21" + struct.pack("!H", limit)
-    broker = scripted(lambda *_: None, welcome)
+    broker = scripted(lambda *_: None, WELCOME_LIMITED + struct.pack("!H", limit))
     publisher = publish(broker.config)
     outbox.put(*make(30))
     wait_for(lambda: len(broker.received) == limit, "a full window")
     time.sleep(0.5)
     assert len(broker.received) == limit
     assert publisher.status().in_flight == limit
+
+
+class StrictBroker(ScriptedBroker):
+    """Answers late, and hangs up over one publication more than ``most`` [MQTT-3.3.4-9]."""
+
+    def __init__(self, most):
+        super().__init__(lambda *_: 0, WELCOME_LIMITED + struct.pack("!H", most))
+        self.hung_up = 0
+        self.most, self._unanswered = most, []
+        threading.Thread(target=self._answer_late, daemon=True).start()
+
+    def _talk(self, client, stream):
+        self._unanswered.clear()
+        super()._talk(client, stream)
+
+    def _take(self, client, body):
+        if len(self._unanswered) >= self.most:
+            self.hung_up += 1
+            client.sendall(b"\xe0\x02\x93\x00")
+            raise ConnectionError("Receive Maximum exceeded")
+        self._unanswered.append((client, body))
+
+    def _answer_late(self):
+        while self._server.fileno() != -1:
+            time.sleep(0.02)
+            with contextlib.suppress(IndexError, OSError):
+                super()._take(*self._unanswered.pop(0))
+
+
+@pytest.mark.parametrize("most", [1, 2, 5])
+def test_values_events_and_guests_share_what_the_broker_takes(
+    outbox, publish, make, tmp_path, most
+):
+    broker = StrictBroker(most)
+    config = Config(device="door", mqtt=broker.config)
+    stale = [f"homeassistant/device/maskedge_{old}/config" for old in ("gate", "porch", "hall")]
+    memory, place = tmp_path / "announced.json", f"127.0.0.1:{broker.config.port}"
+    for topic in stale:
+        Memory(memory).add(place, topic)
+    pictures = SnapshotSender(lambda _: None)
+    publisher = publish(broker.config, guests=[Announcer(config, memory), pictures])
+    publisher.publish_state({"people": 0})
+    publisher.publish_health({"well": True})
+    for _ in range(3):
+        pictures.put("maskedge/door/snapshot", b"picture")
+    outbox.put(*make(10))
+    wait_for(lambda: len(Memory(memory).topics(place)) == 1, "the old announcements cleared")
+    wait_for(lambda: sum(word == b"picture" for _, word in broker.received) == 3, "the pictures")
+    assert {"maskedge/door/state", "maskedge/door/health", *stale} <= dict(broker.received).keys()
+    outbox.put(*make(200))
+    publisher.publish_state({"people": 1})
+    assert publisher.close(2.0)
+    assert broker.received[-1] == ("maskedge/door/availability", b"stopped")
+    assert broker.taken == list(range(1, len(broker.taken) + 1))
+    assert broker.hung_up == 0
+    broker.close()
+
+
+def test_the_last_word_waits_for_room(scripted, outbox, publish, make):
+    broker = scripted(lambda _, topic: None if topic.endswith("/violation") else 0, TAKES_ONE)
+    publisher = publish(broker.config)
+    outbox.put(*make())
+    wait_for(lambda: broker.received[1:], "the event")
+    assert not publisher.close(1.3)
+    assert [topic for topic, _ in broker.received[1:]] == ["maskedge/door/violation"]
+
+
+def test_a_broker_that_never_answers_a_guest_is_frozen(scripted, outbox, publish, make):
+    """Where it takes one publication at a time, events would wait for ever."""
+    broker = scripted(lambda _, topic: None if topic.endswith("/snapshot") else 0, TAKES_ONE)
+    pictures = SnapshotSender(lambda _: None)
+    pictures.put("maskedge/door/snapshot", b"picture")
+    publisher = publish(broker.config, guests=[pictures], ack_timeout=0.5)
+    wait_for(lambda: any("snapshot" in topic for topic, _ in broker.received), "the picture")
+    outbox.put(*make(3))
+    wait_for(lambda: broker.taken == [1, 2, 3], "the events")
+    assert publisher.status().connects > 1
+
+
+class MiscountingBroker(ScriptedBroker):
+    """Takes nothing but the availability, and says that it is too much."""
+
+    def _take(self, client, body):
+        if b"/violation" in body:
+            client.sendall(b"\xe0\x02\x93\x00")
+            raise ConnectionError("Receive Maximum exceeded")
+        super()._take(client, body)
+
+
+def test_a_broker_that_hangs_up_over_too_many_says_so(publish, outbox, make, monkeypatch):
+    """Not taken for a second client with our id."""
+    monkeypatch.setattr(problems, "_HOLD", 0.1)
+    broker = MiscountingBroker(lambda *_: 0)
+    outbox.put(*make())
+    publisher = publish(broker.config)
+    wait_for(lambda: publisher.status().connects == 5, "five connections")
+    wait_for(lambda: publisher.status().code == "broker-lost", "the loss")
+    assert "Receive Maximum); raise that limit" in publisher.status().last_error
+    broker.close()
 
 
 def test_at_most_20_in_flight(scripted, outbox, publish, make):
