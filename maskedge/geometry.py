@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from maskedge.box import Box
 
-__all__ = ["Box", "Boxes", "boxes_array", "iou_matrix"]
+__all__ = ["Box", "Boxes", "boxes_array", "inside_matrix", "iou_matrix"]
 
 Boxes = NDArray[np.float32]
 
@@ -27,17 +27,39 @@ def iou_matrix(a: Boxes, b: Boxes) -> NDArray[np.float32]:
     Returns:
         float32 (N, M) in 0..1; 0 where a box is empty.
     """
+    inter = _intersections(a, b)
+    return _shares(inter, _areas(a)[:, None] + _areas(b)[None, :] - inter)
+
+
+def inside_matrix(a: Boxes, b: Boxes) -> NDArray[np.float32]:
+    """How much of every box of ``a`` lies in every box of ``b``: COCO's overlap with a crowd.
+
+    Args:
+        a: float32 (N, 4).
+        b: float32 (M, 4).
+
+    Returns:
+        float32 (N, M) in 0..1; 0 where the box of ``a`` is empty.
+    """
+    inter = _intersections(a, b)
+    return _shares(inter, np.broadcast_to(_areas(a)[:, None], inter.shape))
+
+
+def _intersections(a: Boxes, b: Boxes) -> NDArray[np.float32]:
     left_top = np.maximum(a[:, None, :2], b[None, :, :2])
     right_bottom = np.minimum(a[:, None, 2:], b[None, :, 2:])
     extent = np.clip(right_bottom - left_top, 0, None)
-    inter = extent[..., 0] * extent[..., 1]
-    area_a = np.prod(np.clip(a[:, 2:] - a[:, :2], 0, None), axis=1)
-    area_b = np.prod(np.clip(b[:, 2:] - b[:, :2], 0, None), axis=1)
-    union = area_a[:, None] + area_b[None, :] - inter
-    result: NDArray[np.float32] = np.divide(
-        inter, union, out=np.zeros_like(inter), where=union > 0
-    ).astype(np.float32, copy=False)
-    return result
+    area: NDArray[np.float32] = extent[..., 0] * extent[..., 1]
+    return area
+
+
+def _areas(boxes: Boxes) -> NDArray[np.float32]:
+    return np.asarray(np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None), axis=1))
+
+
+def _shares(part: NDArray[np.float32], whole: NDArray[np.float32]) -> NDArray[np.float32]:
+    share: NDArray[np.float32] = np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+    return share.astype(np.float32, copy=False)
 
 
 def boxes_array(boxes: list[Box] | tuple[Box, ...]) -> Boxes:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from maskedge.camera.files import PICTURE_SUFFIXES, VIDEO_SUFFIXES, nearest
 from maskedge.errors import InputError
+from maskedge.paths import from_home, present
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -69,14 +70,15 @@ def read_list(stream: BinaryIO) -> list[str]:
 
 
 def _expand(word: str, piped: BinaryIO, leave_out: Path | None) -> Iterator[Input]:
-    path = Path(word).expanduser()
+    path = from_home(Path(word))
     if word == STDIN:
         yield _piped(piped)
-    elif path.is_dir():
-        yield from _below(path, leave_out)
-    elif path.exists():
-        yield Input(path, str(path), Path(path.name))
-    elif matching := [match for match in _matching(path) if match.exists()]:
+    elif present(path):
+        if path.is_dir():
+            yield from _below(path, leave_out)
+        else:
+            yield Input(path, str(path), Path(path.name))
+    elif matching := [match for match in _matching(path) if present(match)]:
         for match in matching:
             yield from _expand(str(match), piped, leave_out)
     elif glob.has_magic(word):

@@ -30,8 +30,11 @@ EDGE_TPU = "edgetpu"
 CHEAP_WIDTH = 320
 """Widest input that is filled for a frame that may not be looked at after all: a wider one takes
 several times as long as the motion gate takes to read a large frame itself."""
-VOTER = 0.05
-"""Score from which a box has a say in where a face is that another box shows."""
+VOTER = 0.1
+"""The network's own score, before calibration, from which a box has a say in where a face is that
+another box shows."""
+HARDLY = 1e-6
+"""The say of a box below that: it counts where it is alone."""
 CANDIDATES_PER_FACE = 12
 """Cells that may claim one face; bounds what NMS looks at in a frame full of faces."""
 
@@ -43,7 +46,7 @@ class _Variant:
         _, self.height, self.width, _ = network.input_spec.shape
         self.network = network
         self._letterbox = Letterbox(self.height, self.width)
-        self.decoder = Decoder(network, threshold, where)
+        self.decoder = Decoder(network, threshold, VOTER, where)
 
     def write(self, frame: Frame) -> Placement:
         """Scale the frame straight into the network's input."""
@@ -99,8 +102,7 @@ class BuiltinDetector:
         self.model = model
         self._scale, self._offset = _calibration(model)
         self._least = (logit(threshold) - self._offset) / self._scale
-        voter = (logit(min(threshold, VOTER)) - self._offset) / self._scale
-        self._raw = sigmoid(voter)
+        self._raw, self._voter = sigmoid(self._least), logit(VOTER)
         self._sources = {source.size: source for source in sources}
         self._open: dict[Size, _Variant] = {}
         self._choices: dict[tuple[int, int, float], tuple[Size, Size]] = {}
@@ -172,7 +174,8 @@ class BuiltinDetector:
         )
         kept = [sure[index] for index in best]
         sx, sy = 1 / placement.sx, 1 / placement.sy
-        agreed = vote(boxes, [sigmoid(value) for value in logits], kept)
+        says = [sigmoid(value) if value >= self._voter else HARDLY for value in logits]
+        agreed = vote(boxes, says, kept)
         return [
             Face(Box(*box).scaled(sx, sy), sigmoid(self._scale * logits[index] + self._offset))
             for box, index in zip(agreed, kept, strict=True)

@@ -43,7 +43,6 @@ class _Level:
         stride: input pixels per cell.
         rows: of cells.
         columns: cells in a row.
-        least: least stored logit that passes the threshold.
     """
 
     score: int
@@ -51,7 +50,11 @@ class _Level:
     stride: int
     rows: int
     columns: int
-    least: float
+
+    @property
+    def cells(self) -> int:
+        """How many there are."""
+        return self.rows * self.columns
 
 
 class Decoder:
@@ -62,31 +65,39 @@ class Decoder:
 
     Args:
         network: whose outputs; its shapes and quantisation are read here.
-        threshold: least sigmoid of a logit, 0..1.
+        threshold: least sigmoid of a logit that is a face, 0..1.
+        voter: least sigmoid of one that has a say in where another's face is.
         where: the file, for the message.
 
     Raises:
         ModelError: its outputs aren't those of a face detector.
     """
 
-    def __init__(self, network: Network, threshold: float, where: str) -> None:
-        levels = _levels(network, threshold, where)
+    def __init__(self, network: Network, threshold: float, voter: float, where: str) -> None:
+        levels = _levels(network, where)
         self._score_outputs = [level.score for level in levels]
         self._box_outputs = [level.box for level in levels]
-        self._stored = np.concatenate(
-            [np.zeros(v.rows * v.columns, network.output_specs[v.score].dtype) for v in levels]
-        )
-        least = np.concatenate([np.full(v.rows * v.columns, v.least) for v in levels])
+        specs = network.output_specs
+        self._stored = np.concatenate([np.zeros(v.cells, specs[v.score].dtype) for v in levels])
+        self._sure = self._limits(levels, specs, threshold)
+        self._least = self._limits(levels, specs, min(threshold, voter))
+        self._cells = np.concatenate([_cells(v, specs) for v in levels])
+
+    def _limits(
+        self, levels: Sequence[_Level], specs: Sequence[TensorSpec], threshold: float
+    ) -> NDArray[Any]:
+        """The least stored logit of each cell that passes a threshold."""
+        each = [np.full(v.cells, stored_threshold(threshold, specs[v.score])) for v in levels]
+        least = np.concatenate(each)
         with np.errstate(invalid="ignore"):  # more than the type can hold
             exact = least.astype(self._stored.dtype)
         # Of one type they are compared several times as fast.
-        self._least = exact if np.array_equal(exact, least) else least
-        self._cells = np.concatenate([_cells(v, network.output_specs) for v in levels])
+        return exact if np.array_equal(exact, least) else least
 
     def candidates(
         self, outputs: tuple[NDArray[Any], ...], most: int
     ) -> tuple[list[list[float]], list[float]]:
-        """The cells over the threshold, the ``most`` best at most.
+        """The cells that have a say, the ``most`` best at most; none where none is a face.
 
         Args:
             outputs: as the network gave them.
@@ -98,7 +109,7 @@ class Decoder:
         stored = self._stored
         np.concatenate([outputs[i].reshape(-1) for i in self._score_outputs], out=stored)
         (found,) = (stored >= self._least).nonzero()
-        if not len(found):
+        if not (stored[found] >= self._sure[found]).any():
             return [], []
         cells, scores = self._cells[found], stored[found]
         if len(found) > most:
@@ -182,7 +193,7 @@ def stored_threshold(threshold: float, spec: TensorSpec) -> float:
     return least
 
 
-def _levels(network: Network, threshold: float, where: str) -> list[_Level]:
+def _levels(network: Network, where: str) -> list[_Level]:
     """Pair the outputs by their grids.
 
     Raises:
@@ -198,6 +209,5 @@ def _levels(network: Network, threshold: float, where: str) -> list[_Level]:
         if set(indices) != {1, 4} or not stride or grid != (height // stride, width // stride):
             shapes = ", ".join(str(s.shape) for s in network.output_specs)
             raise ModelError(f"{where}: not a face detector of maskedge: its outputs are {shapes}")
-        least = stored_threshold(threshold, network.output_specs[indices[1]])
-        levels.append(_Level(indices[1], indices[4], stride, *grid, least))
+        levels.append(_Level(indices[1], indices[4], stride, *grid))
     return levels

@@ -80,6 +80,20 @@ def test_a_link_to_nowhere(tmp_path, monkeypatch):
     assert "nothing matches" in refusal("*.jpg")
 
 
+def test_what_nobody_can_look_at_is_named(closed):
+    assert refusal(closed / "a.jpg") == f"{closed}/a.jpg: can't be read: Permission denied"
+
+
+def test_a_name_that_is_too_long():
+    assert refusal("a" * 300).endswith("aa: can't be read: File name too long")
+
+
+def test_a_name_that_begins_like_a_user(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("~lock.jpg").touch()
+    assert names(["~lock.jpg"]) == ["~lock.jpg"]
+
+
 @pytest.mark.usefixtures("folder")
 def test_what_is_there_is_found_beside_what_is_not():
     found, errors = gather(["in/b.jpg", "in/c.jpg", "in/a.PNG"], Pipe())
