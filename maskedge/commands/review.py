@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import signal
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from maskedge.commands.options import config_options, load_config
-from maskedge.errors import EX_OK, InputError, UsageError, WebError
+from maskedge.errors import EX_OK, InputError, ReviewError, UsageError, WebError
 
 if TYPE_CHECKING:
     from maskedge.review.folder import ReviewFolder
@@ -87,6 +87,8 @@ def command(
     if out is not None:
         return _export(kept, out, as_json)
     total = len(kept.items())
+    if not total and kept.unread is not None:
+        raise ReviewError(kept.unread)
     if not total:
         raise InputError(
             f"{folder}: no faces are kept there; set review.enabled: true and wait for uncertain "
@@ -117,14 +119,14 @@ def _serve(kept: ReviewFolder, port: int, total: int, *, browser: bool) -> None:
     except ImportError as error:
         raise WebError(f"{error.name} is missing: pip install 'maskedge[web]'") from error
 
-    ended = threading.Event()
+    ended = queue.SimpleQueue[None]()  # no Event: a second signal would wait for its lock for ever
 
     def used() -> None:
         click.echo(f"Opened. A link for another browser: {page.link()}")
 
     page = ReviewPage(kept, port, used)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, lambda *_: ended.put(None))
     try:
         link = page.link()
         click.echo(f"{total} faces in {kept.path}. Ctrl-C ends; what is labelled stays labelled.")
@@ -133,7 +135,7 @@ def _serve(kept: ReviewFolder, port: int, total: int, *, browser: bool) -> None:
             import webbrowser
 
             webbrowser.open(link)
-        ended.wait()
+        ended.get()
     finally:
         page.close()
         kept.sweep(time.time(), deleted=0)

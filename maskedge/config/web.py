@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 
 from pydantic import Field, field_validator
 
 from maskedge.config.base import FilePath, Section
+
+_HOST_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?")
+"""As browsers send it: other letters come as xn--."""
 
 
 class WebConfig(Section):
@@ -36,6 +40,17 @@ class WebConfig(Section):
             raise ValueError(
                 f"host must be an address of this machine (127.0.0.1, 0.0.0.0, ::), got {value!r}"
             ) from None
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for name in value:
+            if not _HOST_NAME.fullmatch(name):
+                raise ValueError(
+                    "allowed_hosts takes host names alone, without https://, port or path, such as "
+                    f"proxy.example.org; got {name!r}"
+                )
+        return tuple(name.rstrip(".") for name in value)
 
     @property
     def url(self) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import ValidationError
@@ -19,9 +20,11 @@ from maskedge.review.record import ANSWERS, DELETED, NAME, Mark, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime, timedelta
+    from datetime import datetime
     from pathlib import Path
 
+TOMORROW = timedelta(days=1)
+"""How far ahead of a clock that is right a face may be dated."""
 BLOCK = 4096
 """Bytes that a file takes up at least."""
 LEFTOVER = 600.0
@@ -72,9 +75,20 @@ class ReviewFolder:
     path: Path
     _records: dict[str, Record] = field(default_factory=dict)
     _marks: dict[str, tuple[int, str]] = field(default_factory=dict)
+    _unread: dict[str, OSError] = field(default_factory=dict)
+
+    @property
+    def unread(self) -> str | None:
+        """Which face couldn't be read when all were listed last, why, and the cure."""
+        for error in self._unread.values():
+            cure = f"sudo chown -R --reference={self.path} {self.path}"
+            return f"{error.filename}: can't be read: {error.strerror}; it is kept; cure: {cure}"
+        return None
 
     def items(self) -> list[Item]:
         """Every face that is whole, oldest first; none where the folder isn't there.
+
+        One whose files can't be read, as they are somebody else's, is left out: see `unread`.
 
         Raises:
             ReviewError: the folder can't be read.
@@ -84,13 +98,15 @@ class ReviewFolder:
         names = {n for n in names if n + RECORD in stats}
         self._records = {n: r for n, r in self._records.items() if n in names}
         self._marks = {n: m for n, m in self._marks.items() if n + MARK in stats}
+        self._unread = {}
         items = []
         for name in names:
             record = self._record(name)
-            if record is not None:
+            mark = self._mark(name, stats.get(name + MARK))
+            if record is not None and name not in self._unread:
                 files = (name + ending for ending in (PICTURE, RECORD, MARK))
                 taken = sum(blocks(stats[file].st_size) for file in files if file in stats)
-                items.append(Item(name, record, taken, self._mark(name, stats.get(name + MARK))))
+                items.append(Item(name, record, taken, mark))
         return sorted(items, key=lambda item: (item.record.time, item.name))
 
     def picture(self, name: str) -> bytes:
@@ -172,6 +188,8 @@ class ReviewFolder:
     def sweep(self, now: float, *, deleted: float = LEFTOVER, halves: float = LEFTOVER) -> int:
         """Remove what a person deleted, and what a killed writer left.
 
+        A face of which a file can't be read isn't one of these: it stays, unless ``halves`` is 0.
+
         Args:
             now: seconds since the epoch.
             deleted: seconds since it was deleted; 0: at once.
@@ -198,9 +216,9 @@ class ReviewFolder:
             ):
                 self.remove(item.name)
                 removed += 1
-        whole = {item.name for item in items}
+        spared = {item.name for item in items}.union(self._unread if halves > 0 else ())
         for file in stats:
-            half = file.startswith(".") or file.split(".")[0] not in whole
+            half = file.startswith(".") or file.split(".")[0] not in spared
             if half and old(file, halves):
                 try:
                     (self.path / file).unlink(missing_ok=True)
@@ -243,12 +261,11 @@ class ReviewFolder:
         return stats
 
     def _record(self, name: str) -> Record | None:
-        """None: damaged, or gone; a sweep removes it."""
+        """None: damaged or gone, then a sweep removes it; or it can't be read."""
         if name not in self._records:
             try:
-                text = (self.path / (name + RECORD)).read_bytes()
-                record = Record.model_validate_json(text)
-            except (OSError, ValidationError):
+                record = Record.model_validate_json(self._read(name, RECORD))
+            except ValidationError:
                 return None
             if record.name != name:
                 return None
@@ -261,12 +278,21 @@ class ReviewFolder:
         known = self._marks.get(name)
         if known is None or known[0] != stat.st_mtime_ns:
             try:
-                text = (self.path / (name + MARK)).read_bytes()
-                known = stat.st_mtime_ns, Mark.model_validate_json(text).label
-            except (OSError, ValidationError):
+                known = stat.st_mtime_ns, Mark.model_validate_json(self._read(name, MARK)).label
+            except ValidationError:
                 return None
             self._marks[name] = known
         return known[1]
+
+    def _read(self, name: str, ending: str) -> bytes:
+        """A file of a face; nothing where it is gone, or can't be read, which is noted."""
+        try:
+            return (self.path / (name + ending)).read_bytes()
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            self._unread[name] = error
+            return b""
 
     def _prepare(self) -> None:
         """Make the folder, for its owner only."""
@@ -320,7 +346,7 @@ def expired(now: datetime, max_age: timedelta, *, synced: bool) -> Callable[[Ite
 
     def check(item: Item) -> bool:
         age = now - item.record.time
-        return age > max_age or (synced and age < -max_age)
+        return age > max_age or (synced and age < -TOMORROW)
 
     return check
 

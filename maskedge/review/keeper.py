@@ -252,6 +252,7 @@ class Writer:
         """Find out whether faces could be kept again."""
         self._check_space()
         self._folder.probe()
+        self._look()
 
     def _check_space(self) -> None:
         place = self._folder.path
@@ -269,12 +270,11 @@ class Writer:
             work()
         except ReviewError as error:
             self.error = str(error)
-            self._try_at = time.monotonic() + RETRY
         except OSError as error:
             self.error = f"{self._folder.path}: {error.strerror}"
-            self._try_at = time.monotonic() + RETRY
         else:
-            self.error = None
+            self.error = self._folder.unread
+        self._try_at = time.monotonic() + RETRY
 
 
 def _kept(item: Item) -> Candidate:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 KEEP_FREE = 100_000_000
 """Bytes of the disk that are left free: events waiting to be sent need them more."""
 DAY = 86_400.0
+LEFTOVER = 600.0
+"""Seconds after which what a killed writer left is removed; before, one may be at it."""
 
 _OURS = re.compile(
     r"\d{8}T\d{6}\.\d{3}Z_(?:without|incorrect)_mask_[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -96,7 +98,8 @@ class SnapshotFolder:
                 stream.write(jpeg)
                 stream.flush()
                 os.fsync(file)
-            new.replace(path)
+            with suppress(FileNotFoundError):  # purged meanwhile
+                new.replace(path)
         except OSError:
             with suppress(OSError):
                 new.unlink()
@@ -119,9 +122,10 @@ class SnapshotFolder:
         gone: list[_File] = []
         for file in self._files():
             if file.written > now:  # the clock was set back since: it ages from now on
-                os.utime(file.path, (now, now))
-            aged = now - file.written > self._max_age or file.path.suffix == ".new"
-            (gone if aged else keep).append(file)
+                with suppress(FileNotFoundError):
+                    os.utime(file.path, (now, now))
+            limit = LEFTOVER if file.path.suffix == ".new" else self._max_age
+            (gone if now - file.written > limit else keep).append(file)
         total = sum(file.size for file in keep) + coming
         for file in sorted(keep):
             if total <= self._max_bytes:

@@ -106,21 +106,20 @@ class Snapshots:
         old, self._config = self._config, config
         if _asked(config) == _asked(old):
             return
+        left = () if self._maker is None else self._maker.leave()
         if not config.snapshot.mqtt:
             self.sender.clear()
-        if self._maker is not None:
-            self._maker.close(0.0)
-        self._maker = self._open()
+        self._maker = self._open(left)
 
     def close(self, timeout: float) -> None:
         """Finish what was begun, this long, seconds, at most."""
         if self._maker is not None:
             self._maker.close(timeout)
 
-    def _open(self) -> _Maker | None:
+    def _open(self, jobs: Iterable[_Job] = ()) -> _Maker | None:
         if not self._config.snapshot.wanted:
             return None
-        return _Maker(self._config, self._count, self.sender)
+        return _Maker(self._config, self._count, self.sender, jobs)
 
 
 class Search:
@@ -161,7 +160,11 @@ class _Maker:
     """Looks for faces, hides them, encodes, keeps and sends."""
 
     def __init__(
-        self, config: Config, count: Callable[[str], None], sender: SnapshotSender
+        self,
+        config: Config,
+        count: Callable[[str], None],
+        sender: SnapshotSender,
+        jobs: Iterable[_Job],
     ) -> None:
         self.error: str | None = None
         self._config = config
@@ -174,7 +177,8 @@ class _Maker:
             else SnapshotFolder(asked.folder, asked.max_age, asked.max_megabytes)
         )
         self._news = threading.Condition()
-        self._jobs: deque[_Job] = deque()
+        self._jobs = deque(jobs)
+        self._begun: _Job | None = None
         self._closing = False
         self._search: Search | None = None
         self._thread = threading.Thread(target=self._run, name="snapshots", daemon=True)
@@ -194,6 +198,16 @@ class _Maker:
             self._news.notify()
         self._thread.join(timeout)
 
+    def leave(self) -> tuple[_Job, ...]:
+        """End without waiting; whatever isn't sent or written yet is handed back."""
+        with self._news:
+            left = (self._begun, *self._jobs)
+            self._begun = None
+            self._jobs.clear()
+            self._closing = True
+            self._news.notify()
+        return tuple(job for job in left if job is not None)
+
     def _run(self) -> None:
         sweep_at = time.monotonic()
         while True:
@@ -201,18 +215,16 @@ class _Maker:
                 sweep_at = time.monotonic() + SWEEP
                 self._guarded(self._folder.sweep)
             with self._news:
+                self._begun = None
                 self._news.wait_for(
                     lambda: self._jobs or self._closing,
                     None if self._folder is None else max(0.0, sweep_at - time.monotonic()),
                 )
                 if self._closing and not self._jobs:
                     break
-                job = self._jobs.popleft() if self._jobs else None
-            if job is not None:
-                done = self._guarded(partial(self._picture, job))
-                self._count("snapshots_made" if done else "snapshots_dropped")
-                if done:
-                    self.error = None
+                self._begun = job = self._jobs.popleft() if self._jobs else None
+            if job is not None and not self._guarded(partial(self._picture, job)):
+                self._count("snapshots_dropped")
         if self._search is not None:
             self._search.close()
 
@@ -232,11 +244,17 @@ class _Maker:
     def _picture(self, job: _Job) -> None:
         jpeg = self._make(job)
         event = job.event
-        if event.snapshot is not None:
-            self._sender.put(event.snapshot, jpeg)
+        with self._news:
+            if self._begun is None:  # handed back meanwhile
+                return
+            self._begun = None
+            if self._config.snapshot.mqtt and event.snapshot is not None:
+                self._sender.put(event.snapshot, jpeg)
         if self._folder is not None:
             decided_at = event.as_dict()["decided_at"]
             self._folder.keep(name(decided_at, event.label, event.event_id), jpeg)
+        self.error = None
+        self._count("snapshots_made")
 
     def _make(self, job: _Job) -> bytes:
         if self._search is None:

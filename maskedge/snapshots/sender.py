@@ -65,19 +65,20 @@ class SnapshotSender:
         self.listener()
 
     def clear(self) -> None:
-        """Forget what waits: pictures aren't wanted any more."""
+        """Forget what waits or would be sent again: pictures aren't wanted any more."""
         with self._lock:
             self._waiting.clear()
+            self._under_way.clear()
             self.error = None
 
     # What the delivery thread calls.
 
     def turn(self, connection: Connection, session: Session) -> None:  # noqa: ARG002 - a guest's
-        """Publish pictures while no event is under way."""
+        """Publish a picture while no event is under way."""
         with self._lock:
             if (
                 self._waiting
-                and not session.in_flight
+                and session.free
                 and not self._under_way
                 and time.monotonic() >= self._not_before
             ):

@@ -12,7 +12,6 @@ import hmac
 import ipaddress
 import os
 import socket
-from http.cookies import CookieError, SimpleCookie
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +53,8 @@ def token(config: WebConfig, environ: Mapping[str, str] | None = None) -> str | 
             f"web.host {config.host} can be reached by others, so a token is needed: set "
             f"web.token_file or {TOKEN_VARIABLE}; {_CURE}"
         )
+    if not (found.isascii() and found.isprintable()):
+        raise ConfigError(f"{where}: must be one line of plain ASCII characters; {_CURE}")
     if len(found) < MIN_LENGTH:
         raise ConfigError(f"{where}: shorter than {MIN_LENGTH} characters; {_CURE}")
     return found
@@ -73,7 +74,7 @@ def _find(config: WebConfig, environ: Mapping[str, str]) -> tuple[str, str]:
 
 def _read(path: Path, what: str) -> str:
     try:
-        return path.read_text(encoding="utf-8").strip()
+        return path.read_text(encoding="utf-8-sig").strip()
     except UnicodeDecodeError as error:
         raise ConfigError(f"{what} {path}: can't be read: it isn't text in UTF-8") from error
     except OSError as error:
@@ -135,10 +136,10 @@ class Access:
         scheme, _, given = (authorization or "").partition(" ")
         if scheme.lower() == "bearer" and self.accepts(given.strip()):
             return True
-        try:
-            morsel = SimpleCookie(cookies or "").get(self.cookie)
-        except CookieError:
-            return False
-        return morsel is not None and hmac.compare_digest(
-            morsel.value.encode(), self.session().encode()
+        # Not http.cookies: it forgets them all where another program's isn't to its liking.
+        session = self.session().encode()
+        pairs = (pair.strip().partition("=") for pair in (cookies or "").split(";"))
+        return any(
+            name == self.cookie and hmac.compare_digest(value.encode(), session)
+            for name, _, value in pairs
         )

@@ -111,19 +111,23 @@ class _Pages:
     async def session(self, request: Request) -> Response:
         """GET: whether a token is needed still; POST: log in; DELETE: log out."""
         done = Response(status_code=204)
-        cookie = self._access.cookie
         if request.method == "DELETE":
-            done.delete_cookie(cookie, httponly=True, samesite="strict")
+            self._set_cookie(done, "", 0)
         elif request.method == "GET":
             self._check(request)
             done = JSONResponse({"token": not self._access.open})
         elif self._access.accepts(await body(request)):
-            value = self._access.session()
-            done.set_cookie(cookie, value, max_age=REMEMBER, httponly=True, samesite="strict")
+            self._set_cookie(done, self._access.session(), REMEMBER)
         else:
             await asyncio.sleep(WRONG)
             raise HTTPException(401, "that isn't the token")
         return done
+
+    def _set_cookie(self, answer: Response, value: str, seconds: int) -> None:
+        """Without a path it is for the page's own: a proxy's host may have a unit under each."""
+        answer.set_cookie(
+            self._access.cookie, value, seconds, path=None, httponly=True, samesite="strict"
+        )
 
     async def events(self, _request: Request) -> Response:
         """All news from now on, beginning with how things are."""

@@ -116,8 +116,9 @@ class Hub:
         """Violations have started or ended."""
         with self._lock:
             for event in events:
-                payload = event.as_dict()
-                self._violations[event.violation_id] = payload
+                if event.type == "ended" and event.violation_id not in self._violations:
+                    continue  # it began before those that are shown
+                self._violations[event.violation_id] = event.as_dict()
                 self._told += 1
             while len(self._violations) > VIOLATIONS:
                 self._violations.popitem(last=False)
@@ -125,6 +126,8 @@ class Hub:
     def looked(self) -> bool:
         """The monitor has had its look; returns whether somebody wants to know what it saw."""
         self._looked_at = self.clock()
+        if self._looked_at >= self._watched_until:
+            self._view = None  # no next frame may come to do that
         return self._looked_at < self._wanted_until
 
     def tell(self, overview: Overview) -> None:

@@ -85,7 +85,10 @@ class PageMetrics:
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """(body, content type) in the format that an ``Accept`` header asks for."""
-        encoder, content_type = choose_encoder(accept)
+        try:
+            encoder, content_type = choose_encoder(accept)
+        except (TypeError, ValueError):  # "version=x"
+            encoder, content_type = choose_encoder("")
         return encoder(self.registry), content_type
 
 
@@ -121,7 +124,7 @@ def _counters(overview: Overview) -> Iterator[Metric]:
         ("camera_frames", "Frames that the camera gave.", parts.camera.frames),
         ("camera_frames_dropped", "Of these, replaced by a newer one.", parts.camera.dropped),
         ("camera_reopens", "Times that the camera was opened anew.", parts.camera.reopens),
-        ("outbox_dropped_events", "Events lost to a bound.", parts.outbox.dropped),
+        ("outbox_dropped_events", "Events lost to a bound or to damage.", parts.outbox.dropped),
         ("broker_connects", "Times that a broker welcomed us.", parts.broker.connects),
         ("events_sent", "Events handed to the broker, again or not.", parts.broker.sent),
         ("events_acknowledged", "Events that the broker took over.", parts.broker.acknowledged),

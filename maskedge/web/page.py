@@ -40,6 +40,7 @@ class StatusPage:
             WebError: it can't listen there.
         """
         self._loaded = loaded
+        self._secret: str | None = None
         self._socket: socket.socket | None = None
         self._server: Server | None = None
         self._hub: Hub | None = None
@@ -81,14 +82,14 @@ class StatusPage:
             self._hub.reloaded(self._loaded, why)
 
     def reconfigure(self, loaded: LoadedConfig) -> None:
-        """Take a new configuration; with another section ``web`` the server starts anew.
+        """Take a new configuration; with another section ``web`` or token the server starts anew.
 
         Raises:
             ConfigError: as at the start; everything stays as it was.
             WebError: the same.
         """
         old, new = self._loaded.config.web, loaded.config.web
-        if new != old:
+        if new != old or (new.enabled and check(new) != self._secret):
             self._change(old, loaded)
         self._loaded = loaded
         if self._hub is not None:
@@ -145,6 +146,7 @@ class StatusPage:
         from maskedge.web.metrics import PageMetrics  # noqa: PLC0415 - the same
 
         assert self._socket is not None  # noqa: S101 - every caller listens first
+        self._secret = secret
         config = loaded.config.web
         self._hub = self._hub or Hub(loaded)
         self._metrics = self._metrics or PageMetrics(self._hub)

@@ -14,6 +14,7 @@ import cv2
 
 from maskedge.camera.frame import ChannelOrder
 from maskedge.geometry import boxes_array, iou_matrix
+from maskedge.web.hub import WATCH
 
 if TYPE_CHECKING:
     from maskedge.config import Config, WebConfig
@@ -42,6 +43,8 @@ class Encoded(NamedTuple):
 class Pictures:
     """Encodes each frame once, however many ask; used in one event loop.
 
+    The last one is kept for :data:`~maskedge.web.hub.WATCH` seconds after the last request.
+
     Args:
         hub: where frames come from.
         config: width and rate.
@@ -54,7 +57,8 @@ class Pictures:
         self._period = 1 / config.picture_fps
         self._stopping = stopping
         self._encoded: Encoded | None = None
-        self._due = float("-inf")
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = self._asked = float("-inf")
 
     async def after(self, number: int) -> Encoded | None:
         """The newest picture that isn't ``number``; None: none came within :data:`PATIENCE`."""
@@ -62,6 +66,7 @@ class Pictures:
         deadline = loop.time() + PATIENCE
         while loop.time() < deadline and not self._stopping.is_set():
             view = self._hub.watch()
+            self._asked = loop.time()
             if view is None:
                 self._encoded = None
             elif self._encoded is None or (
@@ -69,10 +74,20 @@ class Pictures:
             ):
                 self._due = loop.time() + self._period
                 self._encoded = encode(view, self._width, self._hub.config)
+                self._timer = self._timer or loop.call_later(WATCH, self._let_go)
             if self._encoded is not None and self._encoded.number != number:
                 return self._encoded
             await asyncio.sleep(TICK)
         return None
+
+    def _let_go(self) -> None:
+        """Forget the picture when nobody has asked for a while."""
+        loop = asyncio.get_running_loop()
+        left = self._asked + WATCH - loop.time()
+        if left > 0:
+            self._timer = loop.call_later(left, self._let_go)
+        else:
+            self._encoded = self._timer = None
 
 
 def encode(view: View, width: int, config: Config) -> Encoded:

@@ -1,6 +1,7 @@
 """The folder: whole files or none, for their owner only, other files untouched."""
 
 import os
+import re
 import stat
 import time
 from datetime import UTC, datetime, timedelta
@@ -115,6 +116,30 @@ def test_damaged_and_half_written_faces_are_left_out_and_swept_away(tmp_path):
     assert strangers < left
 
 
+@pytest.mark.parametrize("ending", ["json", "label.json"])
+def test_a_face_that_cannot_be_read_is_no_half_one_it_stays_and_is_told(tmp_path, ending):
+    """As one that root has put back from a backup: the work of who has labelled it."""
+    folder = fill(tmp_path / "r", [record(1), record(2)])
+    first, second = names(folder)
+    folder.mark(first, "with_mask")
+    path = folder.path / f"{first}.{ending}"
+    path.unlink()
+    path.symlink_to(path)  # nobody can read it, not even root
+    (folder.path / f"{second}.json").write_bytes(b"damaged")
+    for file in folder.path.iterdir():
+        os.utime(file, (0, 0), follow_symlinks=False)
+    mine = ReviewFolder(folder.path)
+    assert names(mine) == []
+    assert re.match(rf"{path}: can't be read: .*kept.*chown", mine.unread)
+    assert mine.sweep(time.time()) == 2
+    assert len(list(folder.path.iterdir())) == 3
+    assert all(file.name.startswith(first) for file in folder.path.iterdir())
+    assert mine.sweep(time.time(), halves=0) == 3  # as of `maskedge purge --all`
+    assert list(folder.path.iterdir()) == []
+    assert mine.items() == []
+    assert mine.unread is None
+
+
 def test_what_a_person_deleted_can_be_taken_back_for_a_while(tmp_path):
     folder = fill(tmp_path / "r", [record(1), record(2)])
     first, second = names(folder)
@@ -143,16 +168,18 @@ def test_a_purge_removes_what_is_asked_for_and_tells(tmp_path):
 
 
 def test_age_counts_by_the_wall_clock_and_a_wrong_future_only_once_it_is_known(tmp_path):
-    folder = fill(tmp_path / "r", [record(0), record(60 * 24), record(60 * 24 * 400)])
+    later = [record(60 * 24 * days) for days in (0, 1, 4, 400)]
+    folder = fill(tmp_path / "r", later)
     day = timedelta(days=1)
 
     def old(moment, *, synced):
         check = expired(moment, 2 * day, synced=synced)
         return [check(item) for item in folder.items()]
 
-    assert old(MOMENT + 2.5 * day, synced=False) == [True, False, False]
-    assert old(MOMENT + 2.5 * day, synced=True) == [True, False, True]
-    assert old(datetime(1970, 1, 2, tzinfo=UTC), synced=False) == [False] * 3
+    assert old(MOMENT + 2.5 * day, synced=False) == [True, False, False, False]
+    assert old(MOMENT + 2.5 * day, synced=True) == [True, False, True, True]
+    assert old(MOMENT + 3.5 * day, synced=True) == [True, True, False, True]
+    assert old(datetime(1970, 1, 2, tzinfo=UTC), synced=False) == [False] * 4
 
 
 def test_a_folder_that_others_may_look_into_is_refused(tmp_path):

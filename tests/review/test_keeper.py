@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import os
 import subprocess
 import time
 from datetime import UTC, datetime, timedelta
@@ -254,6 +255,26 @@ def test_a_folder_that_cannot_be_made_is_told_and_cleared(writer, tmp_path, monk
     wait_for(lambda: one.error is None, "the error cleared")
     one.hand(cuts(2, 1))
     wait_for(lambda: kept(tmp_path / "file" / "r"), "a face")
+
+
+def test_a_face_that_cannot_be_read_is_told_until_it_can_and_the_others_go_on(
+    writer, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(keeper, "RETRY", 0.1)
+    foreign = fill(tmp_path / "r", [cuts(1, 1)[0].record]).path / "20261121T093000_0a1b2c3d-9_1"
+    for ending in (".jpg", ".json"):
+        path = foreign.with_name(foreign.name + ending)
+        path.symlink_to(path)  # nobody can read it, not even root
+        os.utime(path, (0, 0), follow_symlinks=False)
+    one = writer()
+    wait_for(lambda: one.error, "an error")
+    assert f"{foreign}.json: can't be read" in one.error
+    one.hand(cuts(2, 1))
+    wait_for(lambda: len(kept(tmp_path / "r")) == 2, "another face")
+    assert one.error
+    for ending in (".jpg", ".json"):
+        foreign.with_name(foreign.name + ending).unlink()
+    wait_for(lambda: one.error is None, "the error cleared")
 
 
 def test_a_disk_that_hangs_delays_neither_the_loop_nor_the_end(tmp_path, monkeypatch):

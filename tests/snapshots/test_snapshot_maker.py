@@ -1,12 +1,13 @@
 """From the frame that was decided on to the picture, with the real detector on two people."""
 
+import threading
 import time
 from collections import Counter
 
 import cv2
 import numpy as np
 import pytest
-from mosquitto import wait_for
+from mosquitto import PATIENCE, wait_for
 
 from maskedge.camera.frame import ChannelOrder, Frame
 from maskedge.config import Config
@@ -243,6 +244,52 @@ def test_a_reload_switches_it_off_and_on(frame, snapshots, counted, tmp_path):
     pictures.take(frame, [], [event()])
     wait_for(lambda: counted["snapshots_made"] == 2, "the second")
     assert len(list((tmp_path / "pictures").iterdir())) == 1
+
+
+@pytest.fixture
+def held(frame, monkeypatch):
+    """Two events: a picture is in the making; it may go on."""
+    began, free = threading.Event(), threading.Event()
+
+    def conceal(*_):
+        began.set()
+        free.wait(PATIENCE)
+        return frame.pixels
+
+    monkeypatch.setattr(maker, "conceal", conceal)
+    yield began, free
+    free.set()
+
+
+def test_what_still_waits_when_pictures_are_switched_off_is_never_made(
+    frame, snapshots, held, tmp_path
+):
+    pictures = snapshots(mqtt=True, folder=tmp_path / "pictures")
+    pictures.take(frame, [], [event("maskedge/door/snapshot") for _ in range(3)])
+    began, free = held
+    assert began.wait(PATIENCE)
+    old = pictures._maker
+    pictures.reconfigure(Config())
+    free.set()
+    old.close(PATIENCE)
+    assert not old._thread.is_alive()
+    assert not pictures.sender._waiting
+    assert not (tmp_path / "pictures").exists()
+
+
+def test_what_still_waits_at_another_reload_is_made_as_it_says(
+    frame, snapshots, held, counted, tmp_path
+):
+    pictures = snapshots(mqtt=True, folder=tmp_path / "old")
+    pictures.take(frame, [], [event("maskedge/door/snapshot") for _ in range(3)])
+    began, free = held
+    assert began.wait(PATIENCE)
+    pictures.reconfigure(Config(snapshot={"folder": tmp_path / "new"}))
+    free.set()
+    wait_for(lambda: counted["snapshots_made"] == 3, "all that waited")
+    assert len(list((tmp_path / "new").iterdir())) == 3
+    assert not (tmp_path / "old").exists()
+    assert not pictures.sender._waiting
 
 
 def test_a_picture_is_small_whatever_the_camera_shows():

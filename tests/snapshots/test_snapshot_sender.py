@@ -164,3 +164,18 @@ def test_who_wants_no_pictures_any_more_sends_none(mosquitto, publish, sender, c
     time.sleep(1.0)
     assert not counted
     assert "snapshot" not in broker.log()
+
+
+def test_one_under_way_when_pictures_are_switched_off_is_not_sent_again(
+    mosquitto, publish, sender, counted
+):
+    broker = mosquitto().start()
+    publisher = publish(broker.client())
+    freeze_with_one_under_way(broker, sender, counted)
+    sender.clear()
+    broker.kill()
+    broker.start()
+    wait_for(lambda: publisher.status().connects == 2, "the next connection")
+    assert not sender._waiting
+    assert not sender._under_way
+    assert counted == {"snapshots_sent": 1}

@@ -28,6 +28,8 @@ def test_the_token_comes_from_file_environment_or_credential(tmp_path):
     (tmp_path / "t").write_text(f"{SECRET}\n")
     (tmp_path / "web-token").write_text(SECRET)
     assert token(section(token_file=tmp_path / "t"), {}) == SECRET
+    (tmp_path / "t").write_text(f"{SECRET}\r\n", encoding="utf-8-sig")  # by an editor of Windows
+    assert token(section(token_file=tmp_path / "t"), {}) == SECRET
     assert token(section(), {"MASKEDGE_WEB_TOKEN": SECRET}) == SECRET
     assert token(section(), {"CREDENTIALS_DIRECTORY": str(tmp_path)}) == SECRET
 
@@ -37,7 +39,16 @@ def test_an_empty_credential_means_none_is_set(tmp_path):
     assert token(section(), {"CREDENTIALS_DIRECTORY": str(tmp_path)}) is None
 
 
-@pytest.mark.parametrize(("content", "words"), [(b"", "empty"), (b"short", "16"), (b"\xff", "UTF")])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "empty"),
+        (b"short", "16"),
+        (b"\xff", "UTF"),
+        (b"a short one of two\nlines, short", "one line"),
+        ("a short one mit Umlaut: ä".encode(), "ASCII"),
+    ],
+)
 def test_a_token_that_protects_nothing_is_refused_and_not_repeated(tmp_path, content, words):
     path = tmp_path / "t"
     path.write_bytes(content)
@@ -97,6 +108,21 @@ def test_bearer_and_cookie_admit_and_nothing_else_does():
         assert not access.admits(authorization, cookies)
 
 
+@pytest.mark.parametrize(
+    "other", ['layout={"dark":true}', "seen=a b", "flag", "name=J\u00e4ger", "=", ""]
+)
+def test_cookies_of_other_programs_on_this_host_lock_nobody_out(other):
+    access = Access(section(), SECRET)
+    good = f"{access.cookie}={access.session()}"
+    for cookies in (
+        f"{other}; {good}",
+        f"{good}; {other}",
+        f"{access.cookie}=old; {other}; {good}",
+    ):
+        assert access.admits(None, cookies)
+    assert not access.admits(None, other)
+
+
 def test_another_token_ends_every_session():
     assert Access(section(), SECRET).session() != Access(section(), SECRET + "2").session()
 
@@ -110,3 +136,15 @@ def test_the_token_is_compared_in_constant_time(monkeypatch):
     assert access.accepts(SECRET)
     assert not access.admits("Bearer x", f"{access.cookie}=y")
     assert len(compared) == 3
+
+
+@pytest.mark.parametrize(
+    "name", ["proxy.example.org:8443", "https://proxy", "proxy/door", "a b", ""]
+)
+def test_allowed_hosts_that_no_browser_sends_are_refused(name):
+    with pytest.raises(ValueError, match=r"host names alone, without https://, port or path"):
+        section(allowed_hosts=["mask.example.org", name])
+
+
+def test_an_allowed_host_may_end_in_a_dot():
+    assert Access(section(allowed_hosts=["mask.example.org."]), None).knows("mask.example.org:80")

@@ -1,16 +1,18 @@
 """Between the daemon's loop and those who watch."""
 
+import re
 import threading
 import time
 import weakref
 from pathlib import Path
 
-from webloop import ask, configuration, parts
+from webloop import Loop, ask, configuration, parts
 
 from maskedge import events
 from maskedge.camera.frame import ChannelOrder, Frame
 from maskedge.config import Config
 from maskedge.configfile import LoadedConfig
+from maskedge.delivery.outbox import OutboxStatus
 from maskedge.geometry import Box
 from maskedge.health.faults import FAULTS
 from maskedge.pipeline import FrameResult, PersonView
@@ -47,6 +49,18 @@ def test_a_frame_is_kept_only_while_somebody_watches(noise):
     assert hub.watch().frame is picture
     clock.now += WATCH + 0.01
     hub.frame(frame(noise.copy()), FrameResult())
+    assert hub._view is None
+
+
+def test_the_last_frame_of_a_camera_that_hangs_goes_with_those_who_watched(noise):
+    clock = Clock()
+    hub = Hub(configuration(), clock)
+    hub.watch()
+    hub.frame(frame(noise), FrameResult())
+    hub.looked()
+    assert hub._view is not None
+    clock.now += WATCH + 0.01
+    hub.looked()
     assert hub._view is None
 
 
@@ -96,6 +110,19 @@ def test_an_ended_violation_takes_the_place_of_its_start():
     assert [(row["track_id"], row["ended_at"] is None) for row in rows] == [(2, True), (1, False)]
 
 
+def test_one_that_outlasts_all_that_are_shown_is_no_new_one_when_it_ends():
+    hub = Hub(configuration())
+    builder = events.EventBuilder("door", "hall", events.Models("a", "b"))
+    longest = started(0)
+    hub.told([longest, *map(started, range(1, VIOLATIONS + 1))])
+    before = hub.topics()["violations"]
+    shown = before.content()
+    hub.told([builder.ended(longest, 3.0)])
+    after = hub.topics()["violations"]
+    assert after.content() == shown
+    assert after.version == before.version
+
+
 def test_the_list_of_violations_is_bounded():
     hub = Hub(configuration())
     hub.told(started(number) for number in range(VIOLATIONS + 5))
@@ -131,6 +158,15 @@ def test_reloads_are_told_newest_first_with_the_reason_of_a_refusal():
 
 def test_nothing_is_said_of_the_daemon_before_its_first_look():
     assert "overview" not in Hub(configuration()).topics()
+
+
+def test_health_tells_what_cost_which_events():
+    loop = Loop(None, Config())
+    lost = OutboxStatus(0, 0, None, 6, None, None, unwritten=3, damaged=1)
+    loop.monitor.look(parts(outbox=lost), 1.0, force=True)
+    faults = loop.monitor.health(parts(outbox=lost), 1.0)["faults"]
+    (said,) = [fault["message"] for fault in faults if fault["code"] == "outbox_overflow"]
+    assert re.findall(r"\d", said) == ["2", "3", "1"]
 
 
 def test_every_fault_has_help():

@@ -121,6 +121,12 @@ def test_open_metrics_is_spoken_too(busy):
     assert {"maskedge_frames", "maskedge_build", "maskedge_stage_seconds"} <= names
 
 
+def test_who_asks_for_a_version_that_is_none_gets_plain_text(busy):
+    answer = ask(busy.port, "/metrics", Accept="text/plain; version=abc")
+    assert answer.status == 200
+    assert "version=0.0.4" in answer.headers["content-type"]
+
+
 def test_before_the_first_look_only_the_timings_are_there(serve):
     loop = serve()
     loop.page._hub._overview = loop.page._hub._looked_at = None

@@ -1,18 +1,21 @@
 """What is sent of a frame."""
 
+import asyncio
 import json
 
 import cv2
 import numpy as np
 import pytest
+from webloop import configuration
 
 from maskedge.camera.frame import ChannelOrder, Frame
 from maskedge.config import Config
 from maskedge.geometry import Box
 from maskedge.pipeline import FrameResult, PersonView
 from maskedge.vision.base import Face
-from maskedge.web.hub import View
-from maskedge.web.picture import describe, encode
+from maskedge.web import picture
+from maskedge.web.hub import Hub, View
+from maskedge.web.picture import Pictures, describe, encode
 
 CONFIG = Config()
 
@@ -76,3 +79,24 @@ def test_areas_that_are_ignored_are_told(noise):
     assert json.loads(encode(view(noise), 640, config).description)["ignored"] == [
         [0.5, 0, 1, 0.25]
     ]
+
+
+def test_the_last_picture_is_forgotten_when_nobody_asks_any_more(noise, monkeypatch):
+    monkeypatch.setattr(picture, "WATCH", 0.1)
+    hub = Hub(configuration())
+    hub.watch()
+    hub.frame(Frame(noise, ChannelOrder.RGB, 0.0), FrameResult())
+
+    async def forgotten(pictures):
+        while pictures._encoded is not None:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.01)
+
+    async def scenario():
+        pictures = Pictures(hub, hub.config.web, asyncio.Event())
+        first = await pictures.after(0)
+        assert await pictures.after(0) is first  # encoded once
+        await forgotten(pictures)
+        assert (await pictures.after(0)).jpeg == first.jpeg
+        await forgotten(pictures)
+
+    asyncio.run(asyncio.wait_for(scenario(), 30))

@@ -463,6 +463,20 @@ class TestReload:
         stream.close()
         assert ask(loop.port, "/status.json").status == 401
 
+    def test_another_token_in_the_same_file_ends_the_old_one(self, locked):
+        held = ask(locked.port, "/session", "POST", SECRET).headers["set-cookie"].partition(";")[0]
+        path = locked.loaded.config.web.token_file
+        path.write_text(SECRET[::-1])
+        locked.page.reconfigure(locked.loaded)
+        assert ask(locked.port, "/status.json", Authorization=f"Bearer {SECRET}").status == 401
+        assert ask(locked.port, "/status.json", Cookie=held).status == 401
+        new = {"Authorization": f"Bearer {SECRET[::-1]}"}
+        assert ask(locked.port, "/status.json", **new).status == 200
+        path.unlink()
+        with pytest.raises(ConfigError, match="token_file"):
+            locked.page.reconfigure(locked.loaded)
+        assert ask(locked.port, "/status.json", **new).status == 200
+
     def test_without_a_token_where_one_is_needed_is_refused(self, serve, monkeypatch):
         monkeypatch.delenv("MASKEDGE_WEB_TOKEN", raising=False)
         loop = serve()

@@ -437,6 +437,8 @@ function veil(name, text) {
   put($("veil"), text);
 }
 
+const noAnswer = () => veil(state.view ? "stale" : "waiting", "No answer from the unit");
+
 async function show(blob, view) {
   const url = URL.createObjectURL(blob);
   const image = $("picture");
@@ -475,10 +477,11 @@ async function watch() {
         veil(state.view ? "stale" : "waiting", "No picture comes from the camera");
       } else {
         if (answer.status === 401) enter();
+        else noAnswer();
         await sleep(2000);
       }
     } catch {
-      veil(state.view ? "stale" : "waiting", "No answer from the unit");
+      noAnswer();
       await sleep(1000);
     }
   }
@@ -512,10 +515,9 @@ function listen() {
 }
 
 async function enter() {
-  let answer = null;
-  try {
-    answer = await fetch("session", { cache: "no-store" });
-  } catch {
+  const answer = await fetch("session", { cache: "no-store" }).catch(() => null);
+  // A proxy answers for a unit that doesn't: only the unit itself asks for the token.
+  if (!answer?.ok && answer?.status !== 401) {
     link("lost", "no answer, trying again");
     setTimeout(enter, 2000);
     return;
