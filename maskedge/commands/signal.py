@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -11,13 +13,18 @@ from maskedge.commands.options import config_options, load_config
 from maskedge.errors import EX_OK, EX_UNAVAILABLE, ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
+    from types import FrameType
 
     from maskedge.config import Config
     from maskedge.events import EventBuilder, Violation
+    from maskedge.signals.local import Signals, SignalsStatus
 
 SETTLE = 0.5
 """Seconds in which a pin is opened, or says why it can't be."""
+GLANCE = 0.5
+"""Most seconds to sleep at once: a signal that comes just before a sleep doesn't cut it short."""
 EPILOG = """\b
 Examples:
   maskedge signal                       what config.yaml configures, for 3 seconds
@@ -59,16 +66,12 @@ def command(
         raise ConfigError("nothing to try: signals.gpio and signals.command.run are empty")
     counted: list[str] = []
     signals = Signals(asked, counted.append)
-    time.sleep(SETTLE)
-    started, builder = _violation(config, label)
-    click.echo(f"{label} started: {_shown(config)}")
-    signals.told([started])
-    time.sleep(seconds)
-    signals.told([builder.ended(started, time.monotonic())])
-    click.echo(f"{label} ended")
-    longest = max((output.seconds or 0.0 for output in asked.gpio), default=0.0)
-    time.sleep(max(SETTLE, longest - seconds))
-    status = signals.finish(2 * asked.command.timeout)
+    with _ended_by_signals():
+        try:
+            status = _try(signals, config, label, seconds)
+        except BaseException:  # ended, or nobody reads: leave no lamp on and no program running
+            signals.close()
+            raise
     wrong = [error for error in (status.gpio_error, status.command_error) if error]
     for error in wrong:
         click.echo(f"maskedge: {error}", err=True)
@@ -76,6 +79,42 @@ def command(
     if runs:
         click.echo(f"the command ended well {runs} time{'s' * (runs > 1)}")
     return EX_UNAVAILABLE if wrong else EX_OK
+
+
+def _try(signals: Signals, config: Config, label: str, seconds: float) -> SignalsStatus:
+    """Start and end a violation; how it all went."""
+    asked = config.signals
+    _sleep(SETTLE)
+    started, builder = _violation(config, label)
+    click.echo(f"{label} started: {_shown(config)}")
+    signals.told([started])
+    _sleep(seconds)
+    signals.told([builder.ended(started, time.monotonic())])
+    click.echo(f"{label} ended")
+    longest = max((output.seconds or 0.0 for output in asked.gpio), default=0.0)
+    _sleep(max(SETTLE, longest - seconds))
+    return signals.finish(2 * asked.command.timeout)
+
+
+def _sleep(seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        time.sleep(min(left, GLANCE))
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """SIGTERM and a terminal that goes raise SystemExit with the shell's code, as Ctrl-C raises."""
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _violation(config: Config, label: str) -> tuple[Violation, EventBuilder]:

@@ -219,10 +219,16 @@ def _watch(
 def _outcome(code: int, words: bytes) -> str | None:
     if code == 0:
         return None
-    how = f"exit code {code}" if code > 0 else f"ended by {signal.Signals(-code).name}"
+    how = f"exit code {code}" if code > 0 else f"ended by {_signal_name(-code)}"
     lines = [line for line in words.decode("utf-8", "replace").splitlines() if line.strip()]
     last = "".join(c for c in lines[-1] if c.isprintable())[-LAST_WORDS:] if lines else ""
     return f"{how}, its last words: {last}" if last else how
+
+
+def _signal_name(number: int) -> str:
+    with suppress(ValueError):  # most of the real-time signals have none
+        return signal.Signals(number).name
+    return f"signal {number}"
 
 
 def _cure(error: OSError | ValueError) -> str:

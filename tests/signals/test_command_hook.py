@@ -147,6 +147,20 @@ def test_one_that_fails_says_why_until_one_ends_well(hook, story, counted, tmp_p
     assert one.error is None
 
 
+def test_one_ended_by_a_signal_without_a_name_is_no_trouble_for_the_next(
+    hook, story, counted, tmp_path
+):
+    fail = tmp_path / "fail"
+    fail.touch()
+    one = hook("sh", "-c", f"if [ -e {fail} ]; then kill -35 $$; fi")
+    one.told([story.started()])
+    wait_for(lambda: counted["commands_failed"], "the failure")
+    assert one.error == "sh: ended by signal 35"
+    fail.unlink()
+    one.told([story.started()])
+    wait_for(lambda: counted["commands_run"], "the success")
+
+
 def test_one_that_hangs_is_killed_with_all_that_it_started(hook, story, counted, tmp_path):
     pids = tmp_path / "pids"
     one = hook("sh", "-c", f"sleep 600 & echo $! > {pids}; echo $$ >> {pids}; wait", timeout=0.5)

@@ -1,8 +1,12 @@
 """``maskedge signal`` tries what is configured, and says what doesn't work."""
 
 import os
+import signal as signals
 import subprocess
 import sys
+
+import pytest
+from mosquitto import wait_for
 
 
 def signal(*args, **environ):
@@ -47,3 +51,28 @@ def test_nothing_to_try_is_a_wrong_configuration(tmp_path):
     done = signal("--config", str(config))
     assert done.returncode == 78
     assert done.stderr.startswith("maskedge: nothing to try: signals.gpio and")
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signals.SIGINT, 130), (signals.SIGTERM, 143), (signals.SIGHUP, 129)],
+    ids=["ctrl-c", "kill", "a-terminal-that-goes"],
+)
+def test_however_it_is_ended_no_program_is_left_running(tmp_path, number, code):
+    pid_file = tmp_path / "pid"
+    process = subprocess.Popen(
+        [
+            sys.executable, "-m", "maskedge", "signal", "--seconds", "60",
+            "--set", f"signals.command.run=[sh, -c, 'echo $$ > {pid_file}; exec sleep 600']",
+            "--set", "signals.command.timeout=600",
+        ],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "STATE_DIRECTORY": str(tmp_path)},
+    )  # fmt: skip
+    wait_for(lambda: pid_file.exists() and pid_file.read_text(), "the program")
+    process.send_signal(number)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert "Traceback" not in said
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid_file.read_text()), 0)
