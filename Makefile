@@ -19,7 +19,7 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "maskedge needs Python 3.11 or newer; try: make PYTHON=python3.11 ..." >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || \
-	  { echo "no virtual environment; try: sudo apt-get install python3-venv" >&2; exit 1; }
+	  { rm -f $@; echo "no virtual environment; try: sudo apt-get install python3-venv" >&2; exit 1; }
 
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'

@@ -112,6 +112,7 @@ def cli(ctx: click.Context) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit with a code of sysexits(3)."""
     coredump.forbid()
+    _open_closed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A name that isn't text, or a locale without our arrows, is no reason to fail.
@@ -123,6 +124,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _open_closed() -> None:
+    """Give streams that were closed before us (``>&-``) the null device.
+
+    Else they aren't there for whoever writes, and the next file that is opened takes their number.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
 
 
 def run(argv: Sequence[str] | None = None) -> int:

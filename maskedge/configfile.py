@@ -62,7 +62,16 @@ def find(explicit: Path | None, environ: Mapping[str, str] = os.environ) -> Path
         return explicit
     if named := environ.get(ENVIRONMENT):
         return Path(named)
-    return next((path for path in SEARCH_PATH if path.exists()), None)
+    return next((path for path in SEARCH_PATH if _may_be_there(path)), None)
+
+
+def _may_be_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (
+        PermissionError
+    ):  # defaults for a file that isn't ours to see would mislead: let it be told
+        return True
 
 
 def load(path: Path | None, overrides: Sequence[str] = ()) -> LoadedConfig:
@@ -120,6 +129,20 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[KeyPath, str]]:
     return _construct(node, path)
 
 
+class _Values(yaml.SafeLoader):
+    """Says of a scalar that isn't what its form or tag says where it stands: PyYAML doesn't."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        """See PyYAML."""
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, KeyError, AttributeError) as error:
+            kind = node.tag.rpartition(":")[2]
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{node.value!r} is no {kind}; text goes in quotes", node.start_mark
+            ) from error
+
+
 def _construct(node: yaml.MappingNode, path: Path) -> tuple[dict[str, Any], dict[KeyPath, str]]:
     """The plain data, and for every key where it stands (``FILE:LINE``)."""
     places: dict[KeyPath, str] = {}
@@ -131,10 +154,10 @@ def _construct(node: yaml.MappingNode, path: Path) -> tuple[dict[str, Any], dict
         places[key_path] = f"{path}:{line}"
     if problems:
         raise ConfigError("\n".join(problems))
-    constructor = yaml.SafeLoader("")
+    constructor = _Values("")
     try:
         data = constructor.construct_document(node)
-    except (yaml.MarkedYAMLError, ValueError, RecursionError) as error:
+    except (yaml.MarkedYAMLError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else f"{path}"
         raise ConfigError(f"{where}: {getattr(error, 'problem', None) or error}") from error
@@ -167,8 +190,8 @@ def _override(data: dict[str, Any], places: dict[KeyPath, str], text: str) -> st
     if not equals or not all(parts):
         return f"--set {text}: expected section.key=value, for example verdict.min_face=40"
     try:
-        parsed = yaml.safe_load(value)
-    except (yaml.YAMLError, ValueError) as error:
+        parsed = yaml.load(value, Loader=_Values)  # noqa: S506 - a SafeLoader
+    except (yaml.YAMLError, RecursionError) as error:
         return f"--set {text}: the value isn't valid YAML: {str(error).splitlines()[0]}"
     section: Any = data
     for part in parts[:-1]:

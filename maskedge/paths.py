@@ -6,10 +6,35 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from maskedge.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from maskedge.config import Config
+
+
+def present(path: Path) -> bool:
+    """Whether there is such a file or folder; a link to nowhere isn't one.
+
+    Raises:
+        InputError: nobody can tell: a folder on the way is closed to us, the name is too long.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise InputError(f"{path}: can't be read: {error.strerror}") from error
+    return True
+
+
+def from_home(path: Path) -> Path:
+    """With the folder that ``~`` or ``~user`` stands for; a name that begins so by chance stays."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
 
 
 def state_dir(environ: Mapping[str, str] = os.environ) -> Path:

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import signal
 import threading
 import time
@@ -26,6 +27,21 @@ def untouched_logging() -> None:
     logger.handlers.clear()
     logger.setLevel(logging.NOTSET)
     logger.propagate = True
+
+
+@pytest.fixture
+def closed(tmp_path):
+    """A folder that we may not look into, not even as root."""
+    folder = tmp_path / "closed"
+    folder.mkdir()
+    folder.chmod(0)
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    yield folder
+    if root:
+        os.seteuid(0)
+    folder.chmod(0o700)
 
 
 @pytest.fixture

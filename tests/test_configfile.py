@@ -142,6 +142,38 @@ def test_what_is_not_a_yaml_mapping_names_its_line(tmp_path, text, line):
     assert problems(path)[0].startswith(f"{path}:{line}: ")
 
 
+@pytest.mark.parametrize(
+    "value", ["2001-99-99", "!!bool maybe", "!!timestamp noon", "!!int x", "0b_"]
+)
+def test_a_value_that_is_not_what_it_looks_like_names_its_line(tmp_path, value):
+    path = write(tmp_path, f"device: door\nname: {value}\n")
+    shown = value.rpartition(" ")[2]
+    assert problems(path)[0].startswith(f"{path}:2: {shown!r} is no ")
+    assert problems(None, f"name={value}")[0].startswith(f"--set name={value}: the value isn't")
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (
+            "~nobody-here/outbox.db",
+            "~nobody-here/outbox.db: there is no such user; give the whole path",
+        ),
+        ('"a\\0b"', "a path must not hold a NUL character"),
+    ],
+)
+def test_a_path_that_can_be_none_is_a_wrong_configuration(tmp_path, value, said):
+    path = write(tmp_path, f"outbox:\n  path: {value}\n")
+    assert problems(path) == [f"{path}:2: outbox.path: {said}"]
+
+
+@pytest.mark.parametrize("key", ["detector.threshold", "camera.give_up_after", "mqtt.port"])
+@pytest.mark.parametrize(("value", "read"), [("on", True), ("off", False)])
+def test_a_yes_is_no_number(key, value, read):
+    said = f"--set: {key}: expected a number, got {read} (so YAML reads on, off, yes and no)"
+    assert problems(None, f"{key}={value}") == [said]
+
+
 def test_bytes_that_are_no_text_are_one_clear_error(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_bytes(b"name: ok\nx: \xff\xfe")
@@ -185,6 +217,13 @@ def test_search_order(tmp_path, monkeypatch):
     named = {"MASKEDGE_CONFIG": "/somewhere.yaml"}
     assert configfile.find(None, named) == Path("/somewhere.yaml")
     assert configfile.find(Path("mine.yaml"), named) == Path("mine.yaml")
+
+
+def test_a_file_that_may_be_there_but_is_not_ours_to_see_is_not_passed_over(closed, monkeypatch):
+    monkeypatch.setattr(configfile, "SEARCH_PATH", (closed / "config.yaml",))
+    path = configfile.find(None, {})
+    assert path is not None
+    assert problems(path) == [f"{path}: can't read the configuration: Permission denied"]
 
 
 def test_relative_files_are_seen_from_the_configuration(tmp_path):

@@ -1,9 +1,12 @@
 """What `pip install .` brings: program, schemas, networks; and models_dir finds them there."""
 
+import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
+
+import pytest
 
 from maskedge.modelfile import ModelFile, models_dir
 
@@ -41,3 +44,28 @@ def test_an_installed_package_has_its_networks_inside(tmp_path, monkeypatch):
     (package / "_models").mkdir(parents=True)
     monkeypatch.setattr("maskedge.modelfile.__file__", str(package / "modelfile.py"))
     assert models_dir() == package / "_models"
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+def test_make_begins_again_once_the_missing_part_of_python_is_there(tmp_path):
+    """Without python3-venv Debian's `python3 -m venv` makes half a folder, and fails."""
+    half = tmp_path / "half"
+    half.write_text(
+        "#!/bin/sh\n"
+        f'case $2 in venv) {sys.executable} -m venv --without-pip "$3"; exit 1;; esac\n'
+        f'exec {sys.executable} "$@"\n'
+    )
+    half.chmod(0o755)
+
+    def make(python):
+        venv = tmp_path / "venv"
+        return subprocess.run(
+            ["make", f"VENV={venv}", f"PYTHON={python}", f"{venv}/bin/python"],
+            cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+
+    failed = make(half)
+    assert failed.returncode
+    assert "no virtual environment; try: sudo apt-get install python3-venv" in failed.stderr
+    assert make(sys.executable).returncode == 0
+    subprocess.run([tmp_path / "venv/bin/python", "-m", "pip", "--version"], check=True, timeout=60)

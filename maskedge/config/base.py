@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -13,6 +13,7 @@ from pydantic import (
     PlainSerializer,
     PlainValidator,
     ValidationInfo,
+    field_validator,
 )
 
 from maskedge.box import Box
@@ -23,8 +24,15 @@ MQTT_RESERVED = "+#/\0$"
 
 def beside_file(value: Path, info: ValidationInfo) -> Path:
     """A relative path means: seen from the folder of the configuration file."""
+    if "\0" in str(value):
+        raise ValueError("a path must not hold a NUL character")
     base = (info.context or {}).get("folder")
-    return value if base is None else Path(base) / value.expanduser()
+    if base is None:
+        return value
+    try:
+        return Path(base) / value.expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{value}: there is no such user; give the whole path") from error
 
 
 FilePath = Annotated[Path, AfterValidator(beside_file)]
@@ -55,6 +63,15 @@ class Section(BaseModel):
     """Common rules: unknown keys are errors, values can't change after loading."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _yes_is_no_number(cls, value: object, info: ValidationInfo) -> object:
+        """YAML reads ``on`` as true; as a threshold that would be 1, and nobody would be found."""
+        kind = cls.model_fields[info.field_name or ""].annotation
+        if isinstance(value, bool) and {int, float} & {kind, *get_args(kind)}:
+            raise ValueError(f"expected a number, got {value} (so YAML reads on, off, yes and no)")
+        return value
 
 
 def topic_level(value: str, what: str) -> str:

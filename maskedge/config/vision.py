@@ -114,3 +114,8 @@ class VerdictConfig(Section):
         ("without_mask", "incorrect_mask"), description="labels that are violations"
     )
     reclassify: PositiveSeconds = Field(1.0, description="seconds between looks at a sure person")
+
+    @field_validator("alert_on")
+    @classmethod
+    def _each_once(cls, labels: tuple[ViolationLabel, ...]) -> tuple[ViolationLabel, ...]:
+        return tuple(dict.fromkeys(labels))  # their shares are added up

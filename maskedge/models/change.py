@@ -59,11 +59,11 @@ class Change:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._damaged = False
+        self._damaged: ModelError | None = None
         try:
             self.state = store.state()
-        except ModelError:  # what it named isn't known any more
-            self.state, self._damaged = State(), True
+        except ModelError as error:  # what it named isn't known any more
+            self.state, self._damaged = State(), error
         self.forget_staged()
 
     def stage(self, role: Role, files: Mapping[str, bytes]) -> Path:
@@ -102,9 +102,11 @@ class Change:
 
         Raises:
             StoreError: there is nothing to go back to.
-            ModelError: what was before is damaged.
+            ModelError: what was before is damaged, or nobody knows what it was.
         """
         before = SHIPPED if shipped else self.state.previous
+        if before is None and self._damaged is not None:
+            raise self._damaged
         if before is None:
             raise StoreError("nothing was ever installed: the shipped networks are in force")
         for folder in set(self._store.folders(before)):

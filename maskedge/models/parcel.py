@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from maskedge.errors import InputError, UsageError
 from maskedge.inference.edgetpu import COMPILED_SUFFIX, compiled_path
 from maskedge.models.store import ROLES, Folders, Role
+from maskedge.paths import present
 from maskedge.vision import inputs, masks
 
 if TYPE_CHECKING:
@@ -77,13 +78,13 @@ def gather(given: Sequence[Path], in_force: Folders) -> list[Item]:
 
 
 def _files(path: Path) -> Iterator[Path]:
+    if not present(path):
+        raise InputError(f"{path}: isn't there")
     if path.is_dir():
         found = sorted(path.glob(f"*{SUFFIX}"))
         if not found:
             raise InputError(f"{path}: holds no {SUFFIX} file")
         yield from found
-    elif not path.exists():
-        raise InputError(f"{path}: isn't there")
     elif path.suffix != SUFFIX:
         raise UsageError(f"{path}: give the network itself, {path.with_suffix(SUFFIX).name}")
     else:

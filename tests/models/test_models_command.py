@@ -168,6 +168,7 @@ def test_a_detector_without_the_size_that_is_configured(models, copy):
         (["install", "{new}", "{more}"], 64, "are both a mask_classifier"),
         (["install", "{lone}/other_edgetpu.tflite"], 64, "neither given with it nor in force"),
         (["verify", "nowhere"], 66, "nowhere: isn't there"),
+        (["verify", "n" * 300], 66, "n: can't be read: File name too long"),
         (["list", "--set", "nonsense=1"], 78, "unknown key"),
         (["rollback"], 69, "nothing was ever installed"),
         (["rolback"], 64, "No such command 'rolback'"),
@@ -269,7 +270,7 @@ def pointer(detector):
 def test_a_damaged_pointer_is_told_and_mended(models, copy, text):
     models("install", copy(content=shipped() + REMARK))
     models.store.pointer.write_text(text)
-    for words in (["list"], ["verify"]):
+    for words in (["list"], ["verify"], ["rollback"]):
         code, _, err = models(*words)
         assert code == 66
         assert "in-force.json: damaged" in err
