@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 from maskedge import events, paths
 from maskedge.camera.guard import CameraGuard
 from maskedge.camera.sources import open_guard
-from maskedge.delivery import credentials
+from maskedge.camera.urls import shown
 from maskedge.delivery.announcer import Announcer
+from maskedge.delivery.credentials import Login
 from maskedge.delivery.mqtt import Guest, Publisher
 from maskedge.delivery.outbox import Outbox
 from maskedge.errors import EX_OK, AcceleratorError, MaskedgeError
@@ -58,10 +59,15 @@ LAST_WRITE = 0.5
 """Of these, what is kept for the disk."""
 
 
-def _broker(config: Config) -> tuple[object, ...]:
+def _broker(config: Config, login: Login) -> tuple[object, ...]:
     """What asks for another connection when it changes."""
-    # The password, too: it is cured in its file, and then a reload must take it.
-    return config.mqtt, credentials.password(config.mqtt), config.device, config.homeassistant
+    # The login, too: it is cured or renewed in its files, and then a reload must take it.
+    return config.mqtt, login, config.device, config.homeassistant
+
+
+def _status(config: Config) -> str:
+    """What ``systemctl status`` shows to every user of the machine."""
+    return f"STATUS=watching {shown(config.camera.source)}"
 
 
 class Daemon:
@@ -100,42 +106,44 @@ class Daemon:
             MaskedgeError: it can't start, or the camera was lost for good.
         """
         config = self._config
-        notifier = Notifier()
-        self._watchdog = Watchdog(notifier, watchdog_interval(), CURE_LIMIT)
+        self._notifier = Notifier()
+        self._watchdog = Watchdog(self._notifier, watchdog_interval(), CURE_LIMIT)
         with self._requests.listening(), closing(StatusPage(self._loaded)) as self._page:
             self._vision = self._open_vision(config)
             self._outbox = Outbox(paths.outbox_path(config), max_events=config.outbox.max_events)
             metrics = Metrics()
             self._local = Signals(config.signals, metrics.count)
             self._snapshots = Snapshots(config, metrics.count)
-            self._publisher = self._open_publisher(config)
+            self._publisher = self._open_publisher(config, Login.read(config.mqtt))
             self._drift = Drift(config, self._vision.files, paths.baseline_path(config))
             self._monitor = Monitor(config, self._publisher, time.monotonic(), self._drift, metrics)
             self._pipeline = self._open_pipeline(config)
             self._teller = Teller(self._open_builder(config), self._outbox)
             self._review = ReviewSet(config)
             self._guard = self._open_guard(config)
-            notifier.send("READY=1", f"STATUS=watching {config.camera.source}")
+            self._notifier.send("READY=1", _status(config))
             try:
                 self._watch_on()
             finally:
-                notifier.send("STOPPING=1")
+                self._notifier.send("STOPPING=1")
                 self._shut_down()
-                notifier.close()
+                self._notifier.close()
         return EX_OK
 
     def _watch_on(self) -> None:
-        while not self._requests.stopping.is_set():
+        while not self._requests.stopping:
             frame = self._guard.wait(TURN)
             now = time.monotonic()
             if frame is not None:
                 if self._process(frame):
                     self._watchdog.worked(now)
+                else:
+                    self._watchdog.failed()
             elif self._guard.ended:
                 log.info("the source has ended")
                 return
             else:
-                self._curing(now)
+                self._blind(now)
             parts = self._parts()
             if self._monitor.look(parts, now):
                 self._page.looked(self._monitor, parts, now)
@@ -169,14 +177,21 @@ class Daemon:
             self._base = time.monotonic() - frame.time
         return self._base + frame.time
 
-    def _curing(self, now: float) -> None:
-        """Without a frame: nobody can be seen, and systemd hears of work only while it's told."""
+    def _blind(self, now: float) -> None:
+        """Without a frame: it is still waited for, or nobody can be seen, which is told."""
         lost_since = self._monitor.camera_reported_lost_since()
         if lost_since is None:
+            if self._guard.waiting:
+                self._watchdog.waiting(now)
             return
         self._watchdog.curing(now, lost_since)
         if now - lost_since > self._config.verdict.leave_after:
-            self._tell(self._pipeline.flush(now))
+            self._unwatched(now)
+
+    def _unwatched(self, now: float) -> None:
+        """Nobody can be seen from now on: what was open ends, and nobody is told to be there."""
+        self._tell(self._pipeline.flush(now))
+        self._monitor.nobody(now)
 
     def _tell(self, decisions: Sequence[Decision]) -> Sequence[events.Violation]:
         """Events first enter the outbox, then they are signalled, counted and shown."""
@@ -216,7 +231,7 @@ class Daemon:
             self._page.refused(str(error))
 
     def _take_over(self, successor: Successor) -> None:
-        """Swap between two frames; persons and their violations stay.
+        """Swap between two frames; before the same camera, persons and their violations stay.
 
         Raises:
             MaskedgeError: the status page refuses it; everything is as it was.
@@ -240,13 +255,19 @@ class Daemon:
         self._pipeline.replace_vision(vision.detector, vision.classifier, vision.gate)
         self._pipeline.reconfigure(new)
         self._snapshots.reconfigure(new)
-        if _broker(new) != self._broker:
+        if _broker(new, successor.login) != self._broker:
             self._publisher.close(FLUSH)
-            self._publisher = self._open_publisher(new)
+            self._publisher = self._open_publisher(new, successor.login)
+        self._outbox.resize(new.outbox.max_events)
+        if new.outbox.path != old.outbox.path:
+            log.warning("another outbox.path is taken over only at the next start")
         if new.camera != old.camera:
+            if (new.camera.source, new.camera.rotate) != (old.camera.source, old.camera.rotate):
+                self._unwatched(time.monotonic())  # another picture altogether
             self._guard.close()
             self._base = None
             self._guard = self._open_guard(new)
+            self._notifier.send(_status(new))
         self._teller.builder = self._open_builder(new)
         self._local.reconfigure(new.signals, self._teller.standing)
         self._drift.reconfigure(new, vision.files)
@@ -266,13 +287,15 @@ class Daemon:
         guard = open_guard(config.camera) if make is None else CameraGuard(lambda: make(config))
         return guard.start()
 
-    def _open_publisher(self, config: Config) -> Publisher:
-        self._broker = _broker(config)
+    def _open_publisher(self, config: Config, login: Login) -> Publisher:
         announcer = Announcer(config, paths.outbox_path(config).with_name("homeassistant.json"))
         guests: list[Guest] = [announcer, self._snapshots.sender]
-        publisher = Publisher(config.mqtt, config.topic_root, self._outbox, guests=guests)
+        publisher = Publisher(
+            config.mqtt, config.topic_root, self._outbox, login=login, guests=guests
+        )
         self._snapshots.sender.listener = publisher.wake
         publisher.start()
+        self._broker = _broker(config, login)
         return publisher
 
     def _open_pipeline(self, config: Config) -> Pipeline:
@@ -299,7 +322,7 @@ class Daemon:
         self._takeover.close()
         self._guard.stop()  # it may hang: waited for when all is told
         self._review.close(0.0)  # it writes on beside the rest
-        self._tell(self._pipeline.flush(now))
+        self._unwatched(now)
         self._monitor.look(self._parts(), now, force=True)
         self._snapshots.close(LAST_PICTURE)
         self._publisher.close(min(FLUSH, stop_by - LAST_WRITE - time.monotonic()))

@@ -257,14 +257,14 @@ class Pipeline:
         """Take one frame through all stages.
 
         Args:
-            frame: the picture.
+            frame: the picture; in one of another size, everybody is expected where they stood.
             now: its time, monotonic seconds.
 
         Raises:
             AcceleratorError: a network failed; the frame is lost, persons are not.
         """
         now = self._time.read(now)
-        self._view = view = (frame.width, frame.height)
+        view = self._look_at(frame)
         laps = _Laps(self._timer)
         looked = self._worth_looking(frame, now)
         laps.end("motion")
@@ -300,6 +300,17 @@ class Pipeline:
         now = self._time.read(now)
         self._tracker.tracks.clear()
         return tuple(self._outward(decision) for decision in self._judge.flush(now))
+
+    def _look_at(self, frame: Frame) -> tuple[int, int]:
+        """The picture's width and height; with another size, persons go over to it."""
+        view, old = (frame.width, frame.height), self._view
+        if old is not None and view != old:
+            across, down = view[0] / old[0], view[1] / old[1]
+            for track in self._tracker.tracks:
+                track.scale(across, down)
+            self._judge.scale(across, down)
+        self._view = view
+        return view
 
     def _worth_looking(self, frame: Frame, now: float) -> bool:
         """Whether anything moved or anybody is there."""

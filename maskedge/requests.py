@@ -21,7 +21,8 @@ class Requests:
     """SIGTERM and SIGINT ask for a clean end, SIGHUP for a reload.
 
     Attributes:
-        stopping: set when the end was asked for; by whom doesn't matter.
+        stopping: the end was asked for; by whom doesn't matter. No Event: a handler that
+            interrupts its methods would wait for its lock for ever.
     """
 
     def __init__(self, reload: Callable[[], None], hurry: Callable[[], None]) -> None:
@@ -31,14 +32,14 @@ class Requests:
             reload: called at SIGHUP, in the middle of anything.
             hurry: called when the end was asked for, in the middle of anything.
         """
-        self.stopping = threading.Event()
+        self.stopping = False
         self._reload = reload
         self._hurry = hurry
         self._interruptible = False
 
     def end(self) -> None:
         """Ask for a clean end; from any thread."""
-        self.stopping.set()
+        self.stopping = True
         self._hurry()
 
     @contextmanager

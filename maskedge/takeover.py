@@ -11,7 +11,8 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from maskedge.delivery import credentials
+from maskedge.camera.sources import describe_source
+from maskedge.delivery.credentials import Login
 from maskedge.errors import MaskedgeError, ModelError, ResourceError
 from maskedge.models.store import Store
 from maskedge.reload import FileWatch
@@ -32,11 +33,13 @@ class Successor:
 
     Attributes:
         loaded: a valid configuration.
+        login: what its broker is shown, read already: the files may be gone when it is taken over.
         vision: open networks; None: those in use serve on.
         refused: why the networks that were installed aren't among them; None: they are.
     """
 
     loaded: LoadedConfig
+    login: Login
     vision: Vision | None
     refused: str | None
 
@@ -59,14 +62,14 @@ class Takeover:
         self._load = load
         self._store = Store()
         self._watches = [FileWatch(path) for path in (loaded.path, self._store.pointer) if load]
-        self._asked = threading.Event()
+        self._asked = False  # no Event: a signal's handler would wait for its lock for ever
         self._answers: queue.SimpleQueue[Successor | Exception] = queue.SimpleQueue()
         self._busy = False
         self._closed = False
 
     def ask(self) -> None:
         """Read it again though no file was changed; from any thread or signal handler."""
-        self._asked.set()
+        self._asked = True
 
     def first(self, config: Config) -> tuple[Vision, str | None]:
         """The networks to start with: those in force, else those before, else the shipped ones.
@@ -115,8 +118,8 @@ class Takeover:
             return answer
         changed = [watch.changed(now) for watch in self._watches]
         load = self._load
-        if load is not None and (any(changed) or self._asked.is_set()):
-            self._asked.clear()
+        if load is not None and (any(changed) or self._asked):
+            self._asked = False
             self._begin(lambda: _successor(load(), config, self._store, folders, frame))
         return None
 
@@ -125,7 +128,7 @@ class Takeover:
         try:
             work.start()
         except RuntimeError as error:  # TasksMax= is reached
-            self._asked.set()
+            self._asked = True
             raise ResourceError(f"{error}; tried again until one can be started") from error
         self._busy = True
 
@@ -163,18 +166,19 @@ def _successor(
     Networks that were installed and don't open refuse only themselves: then those in use serve on.
     """
     new = loaded.config
-    credentials.password(new.mqtt)
-    credentials.tls_context(new.mqtt.tls)
+    login = Login.read(new.mqtt)
+    if new.camera != old.camera:
+        describe_source(new.camera)  # a recording that isn't there would end the daemon
     seen = frame if new.camera == old.camera else None
     same = _networks(new, seen) == _networks(old, seen)
     try:
         wanted = store.folders()
         if wanted != in_use:
-            return Successor(loaded, Vision.open(new, wanted, seen), None)
+            return Successor(loaded, login, Vision.open(new, wanted, seen), None)
         refused = None
     except MaskedgeError as error:
         refused = str(error)
-    return Successor(loaded, None if same else Vision.open(new, in_use, seen), refused)
+    return Successor(loaded, login, None if same else Vision.open(new, in_use, seen), refused)
 
 
 def _networks(config: Config, frame: tuple[int, int] | None) -> tuple[object, ...]:

@@ -1,5 +1,5 @@
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -53,8 +53,8 @@ class Door:
         self.vision.show(shown)
         return self.pipeline.process(Frame(pixels, ChannelOrder.RGB, self.now), self.now)
 
-    def stay(self, seconds, *persons):
-        return [self.step(*persons) for _ in range(round(seconds * 10))]
+    def stay(self, seconds, *persons, pixels=PIXELS):
+        return [self.step(*persons, pixels=pixels) for _ in range(round(seconds * 10))]
 
 
 def decided(results):
@@ -190,6 +190,16 @@ def test_somebody_lost_is_still_looked_for():
     assert not door.step().looked
 
 
+def test_a_label_named_twice_counts_once():
+    once, twice = (
+        Door(verdict={"alert_on": labels}) for labels in (["without_mask"], ["without_mask"] * 2)
+    )
+    assert twice.config == once.config
+    torn = [(0.40, 0.60, 0.0), (0.60, 0.40, 0.0)] * 30
+    results = [twice.step((face(320), scores)) for scores in torn]
+    assert decided(results) == []
+
+
 def test_the_budget_bounds_the_faces_classified():
     door = Door(classifier={"budget": 4})
     crowd = [(face(40 + 75 * (i % 8), 60 + 100 * (i // 8), 55), BARE) for i in range(32)]
@@ -322,11 +332,51 @@ def test_without_a_timer_nothing_is_timed():
     assert pipeline.process(Frame(PIXELS, ChannelOrder.RGB, 0.0), 0.0).timings == {}
 
 
-def test_the_picture_may_change_its_size():
+WIDE = np.zeros((960, 1280, 3), np.uint8)
+
+
+def wide(box):
+    return box.scaled(2, 2)
+
+
+def test_a_picture_of_another_size_tells_nobody_twice():
     door = Door()
-    door.stay(1, (face(320), MASK))
-    result = door.step((face(300), MASK), pixels=np.zeros((1080, 1920, 3), np.uint8))
-    assert result.persons
+    before = door.stay(5, (face(480), BARE))
+    assert decided(before) == [("started", None)]
+    results = door.stay(15, (wide(face(480)), BARE), pixels=WIDE)
+    assert decided(results) == []
+    (person,) = results[-1].persons
+    assert person == replace(
+        before[-1].persons[0], box=wide(face(480)), confidence=person.confidence
+    )
+
+
+def test_nobody_is_told_twice_when_the_size_changes_while_a_camera_is_opened_anew():
+    door = Door()
+    door.stay(5, (face(480), BARE))
+    first = door.step((wide(face(480)), BARE), pixels=WIDE, dt=3.0)
+    later = door.stay(15, (wide(face(480)), BARE), pixels=WIDE)
+    assert decided([first, *later]) == []
+
+
+def test_who_left_while_the_size_changed_ended_where_they_stood():
+    door = Door()
+    door.stay(5, (wide(face(480)), BARE), pixels=WIDE)
+    assert door.pipeline.open_violations[0].box == wide(face(480))
+    (ended,) = (d for result in door.stay(8) for d in result.decisions)
+    assert (ended.type, ended.reason) == ("ended", "left")
+    assert ended.box == pytest.approx(face(480).scaled(1 / 640, 1 / 480))
+
+
+def test_who_walks_while_the_size_changes_is_followed_on():
+    door = Door()
+    steps = [face(100 + 8 * i) for i in range(60)]
+    before = [door.step((box, MASK)) for box in steps[:30]]
+    after = [door.step((wide(box), MASK), pixels=WIDE) for box in steps[30:]]
+    assert {p.track_id for result in after for p in result.persons} == {
+        before[-1].persons[0].track_id
+    }
+    assert all(result.persons[0].seen for result in after)
 
 
 @dataclass

@@ -10,7 +10,7 @@ from mosquitto import wait_for
 from maskedge import takeover
 from maskedge.config import CameraConfig, Config
 from maskedge.configfile import LoadedConfig
-from maskedge.errors import ConfigError, ModelError, ResourceError
+from maskedge.errors import ConfigError, InputError, ModelError, ResourceError
 from maskedge.modelfile import models_dir
 from maskedge.models.store import Choice, Folders, Store
 from maskedge.reload import SETTLE
@@ -147,6 +147,12 @@ def test_what_refuses_it_is_raised_where_the_loop_looks(error):
     with pytest.raises(type(error), match=str(error)):
         successor_of(one)
     assert one.look(0.0, OLD, IN_USE) is None
+
+
+def test_a_source_that_is_nothing_is_refused_before_the_camera_in_use_is_closed():
+    one = asked(Config.model_validate({"camera": {"source": "picamra"}}))
+    with pytest.raises(InputError, match="did you mean picamera"):
+        successor_of(one)
 
 
 def test_without_a_thread_to_be_had_it_is_told_and_tried_again(no_threads):

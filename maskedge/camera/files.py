@@ -20,6 +20,7 @@ from maskedge.camera.opencv import load_cv2
 from maskedge.camera.pace import Pace
 from maskedge.camera.pixels import three_channels
 from maskedge.errors import CameraError, EndOfStream, InputError
+from maskedge.paths import from_home, present
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,13 +60,13 @@ def open_files(
         fps: pictures per second of a folder.
 
     Raises:
-        InputError: there is nothing at this path, or a folder without pictures.
+        InputError: there is nothing at this path, nobody can tell, or a folder without pictures.
     """
-    path = Path(path).expanduser()
+    path = from_home(Path(path))
+    if not present(path):
+        raise InputError(f"{path}: no such file or folder{nearest(path)}")
     if path.is_dir():
         return PictureFiles(path, _pictures(path), realtime=realtime, loop=loop, fps=fps)
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder{nearest(path)}")
     suffix = path.suffix.lower()
     if suffix in PICTURE_SUFFIXES or (suffix not in VIDEO_SUFFIXES and _is_picture(path)):
         return PictureFiles(path, [path], realtime=realtime, loop=loop, fps=fps)

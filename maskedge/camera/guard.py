@@ -178,6 +178,17 @@ class CameraGuard:
             return self._status
 
     @property
+    def waiting(self) -> bool:
+        """Whether opening the camera, or its next frame, is still within the deadline."""
+        with self._changed:
+            session = self._session
+            return (
+                self._status.state in (CameraState.OPENING, CameraState.STREAMING)
+                and session is not None
+                and self.clock() < session.deadline
+            )
+
+    @property
     def hung(self) -> int:
         """Abandoned threads that still hang in the camera's library; they can't be ended."""
         return sum(session.is_alive() for session in self._hung)

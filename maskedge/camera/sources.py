@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from maskedge import paths
 from maskedge.camera import files, v4l2
 from maskedge.camera.fake import FakeCamera
 from maskedge.camera.guard import CameraGuard
@@ -39,7 +40,7 @@ def open_source(config: CameraConfig) -> Camera:
 
     Raises:
         CameraError: ``auto`` found no camera; says where it looked.
-        InputError: there is no such file, or nothing is called so.
+        InputError: there is no such file, nothing is called so, or a stream's address is none.
     """
     camera = _camera(config)
     return TurnedCamera(camera, config.rotate) if config.rotate else camera
@@ -64,7 +65,7 @@ def describe_source(config: CameraConfig) -> str:
     """One line that says what would be opened; opens nothing, shows no password.
 
     Raises:
-        InputError: there is no such file, or nothing is called so.
+        InputError: there is no such file, nothing is called so, or a stream's address is none.
     """
     source = config.source
     asked = f"{config.width}x{config.height} at {config.fps:g} fps"
@@ -76,7 +77,7 @@ def describe_source(config: CameraConfig) -> str:
     elif _is_device(source):
         what = f"V4L2 device {v4l2.V4L2Camera(source).name}, {asked}"
     elif scheme(source) in STREAM_SCHEMES:
-        what = f"stream {redact(source)}"
+        what = f"stream {StreamCamera(source).name}"
     else:
         camera = _recording(config)
         kind = "video" if isinstance(camera, files.VideoFile) else "pictures"
@@ -174,7 +175,7 @@ def _recording(config: CameraConfig) -> Camera:
         schemes = ", ".join(sorted(STREAM_SCHEMES))
         raise InputError(f"{redact(source)}: {kind} isn't supported: use one of {schemes}")
     path = Path(source.removeprefix("file://"))
-    if not path.exists():
+    if not paths.present(path):
         close = difflib.get_close_matches(source, _NAMES, 1)
         if close:
             raise InputError(f"{source}: no such file or camera (did you mean {close[0]}?)")

@@ -30,7 +30,9 @@ class Situation:
         broker_error: why the broker isn't connected.
         outbox_error: why events can't be written.
         outbox_note: what happened to an earlier outbox file (set aside), or None.
-        outbox_dropped: events that the bound on the outbox has cost.
+        outbox_dropped: events that the outbox has lost.
+        outbox_unwritten: of these, lost from memory while the disk took none.
+        outbox_damaged: of these, so damaged that they couldn't be sent.
         config_error: why the last reload was refused.
         review_error: why uncertain faces can't be kept.
         models_error: why the networks that were installed aren't in use.
@@ -50,6 +52,8 @@ class Situation:
     outbox_error: str | None = None
     outbox_note: str | None = None
     outbox_dropped: int = 0
+    outbox_unwritten: int = 0
+    outbox_damaged: int = 0
     config_error: str | None = None
     review_error: str | None = None
     models_error: str | None = None
@@ -157,17 +161,20 @@ class OutboxSetAside(Fault):
 
 
 class OutboxOverflow(Fault):
-    """The broker was away for so long that the bound was reached."""
+    """Events are lost: the broker or the disk was away for too long, or they were damaged."""
 
     code = "outbox_overflow"
 
     def check(self, situation: Situation) -> str | None:  # noqa: D102
-        if situation.outbox_dropped:
-            return (
-                f"{situation.outbox_dropped} oldest events were dropped at outbox.max_events: "
-                "bring the broker back or raise the bound"
-            )
-        return None
+        unwritten, damaged = situation.outbox_unwritten, situation.outbox_damaged
+        causes = {
+            "oldest events were dropped at outbox.max_events: bring the broker back or raise "
+            "the bound": situation.outbox_dropped - unwritten - damaged,
+            "oldest events were dropped from memory, which bounds what waits for the disk: free "
+            "space or mend the disk": unwritten,
+            "events were damaged on disk and could not be sent: look after the disk": damaged,
+        }
+        return "; ".join(f"{count} {why}" for why, count in causes.items() if count) or None
 
 
 class ConfigRefused(Fault):

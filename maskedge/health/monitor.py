@@ -119,7 +119,13 @@ class Monitor:
         self._compliance.note(((p.track_id, p.label) for p in result.persons), now)
         if self.drift is not None:
             self.drift.frame(result, now)
-        labels = tuple(sorted(person.label for person in result.persons))
+        self._in_view(tuple(sorted(person.label for person in result.persons)), now)
+
+    def nobody(self, now: float) -> None:
+        """Note that nobody can be seen any more."""
+        self._in_view((), now)
+
+    def _in_view(self, labels: tuple[str, ...], now: float) -> None:
         if labels != self._labels:
             self._labels = labels
             self._publisher.publish_state(self.state(now))
@@ -183,6 +189,8 @@ class Monitor:
             outbox_error=parts.outbox.error,
             outbox_note=parts.outbox.recovered,
             outbox_dropped=parts.outbox.dropped,
+            outbox_unwritten=parts.outbox.unwritten,
+            outbox_damaged=parts.outbox.damaged,
             config_error=parts.config_error,
             review_error=parts.review_error,
             models_error=parts.models_error,

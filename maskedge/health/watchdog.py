@@ -50,11 +50,11 @@ def watchdog_interval(environ: Mapping[str, str] = os.environ) -> float | None:
 
 
 class Watchdog:
-    """Pings while frames cross the whole pipeline, or a reported camera fault is being cured.
+    """Pings while frames cross the whole pipeline, are waited for, or a lost camera is reported.
 
-    A thread that merely lives proves nothing, so there is no timer here: the pipeline calls
-    :meth:`worked` after each frame that went through, and :meth:`curing` on each turn of the loop
-    in which the camera is lost, the fault is published, and its time limit isn't over.
+    A thread that merely lives proves nothing, so there is no timer here: the daemon's loop calls
+    :meth:`worked` or :meth:`failed` after each frame, and in each turn without one :meth:`waiting`
+    or :meth:`curing`.
     """
 
     def __init__(self, notifier: Notifier, interval: float | None, cure_limit: float) -> None:
@@ -69,10 +69,21 @@ class Watchdog:
         self._every = None if interval is None else interval / 4
         self._cure_limit = cure_limit
         self._last_ping = float("-inf")
+        self._failing = False
 
     def worked(self, now: float) -> None:
         """Note that a frame crossed the whole pipeline at ``now`` (monotonic seconds)."""
+        self._failing = False
         self._ping(now)
+
+    def failed(self) -> None:
+        """Note that a frame was lost on its way: until one isn't, waiting is no work."""
+        self._failing = True
+
+    def waiting(self, now: float) -> None:
+        """Note that the camera still has time for the next frame, however long it may take."""
+        if not self._failing:
+            self._ping(now)
 
     def curing(self, now: float, lost_since: float) -> None:
         """Note that the camera has been lost since ``lost_since`` and that this is reported."""

@@ -32,6 +32,8 @@ START_TIMEOUT = 20.0
 """Seconds for a process to start, load the device's firmware and run each network once."""
 RETRY_FIRST = 5.0
 RETRY_LONGEST = 300.0
+LOOK = 0.02
+"""Seconds between two looks whether a network is loaded, for who waits for it."""
 PROVEN = 10
 """A device that served this many times its last pause is trusted again: pauses start anew."""
 
@@ -79,16 +81,24 @@ class TpuHost:
         self._lock = threading.Lock()
 
     def add(self, path: Path) -> int:
-        """Load one more compiled network, waiting for it; returns its number."""
+        """Load one more compiled network, waiting for it; returns its number.
+
+        The others are answered by the CPU meanwhile.
+        """
+        begun = time.monotonic()
         with self._lock:
             number = max(self._paths, default=-1) + 1
             self._paths[number] = path
             if self._process is not None:
+                self._suspend()
+                self._since = self._clock()
                 self._slots[number] = self._process.ask(path)
             elif self._clock() >= self._next_try:
                 self._start()
-            self._look(wait=True)
-            return number
+            process = self._process
+        while self._awaited(process, late=time.monotonic() - begun > self._start_timeout):
+            time.sleep(LOOK)
+        return number
 
     def remove(self, number: int) -> None:
         """Forget a network; the process ends with the last."""
@@ -107,7 +117,7 @@ class TpuHost:
         with self._lock:
             if self._process is None and self._clock() >= self._next_try:
                 self._start()
-            self._look(wait=False)
+            self._look()
             if self._process is None or not self._ready:
                 return None
             return self._process.slots[self._slots[number]]
@@ -121,7 +131,7 @@ class TpuHost:
             AcceleratorError: it failed; the fault is raised and the device given up for a while.
         """
         with self._lock:
-            if self._process is None:
+            if self._process is None or not self._ready:
                 raise AcceleratorError(self.fault or "the Edge TPU isn't in use")
             try:
                 return self._process.invoke(slot, picture, timeout)
@@ -151,15 +161,22 @@ class TpuHost:
             return
         self._slots = {number: self._process.ask(path) for number, path in self._paths.items()}
 
-    def _look(self, *, wait: bool) -> None:
+    def _awaited(self, process: WorkerProcess | None, *, late: bool) -> bool:
+        """Whether this process has still to answer; given up if it is ``late``."""
+        with self._lock:
+            if self._process is process:
+                self._look(late=late)
+            return self._process is process is not None and not self._ready
+
+    def _look(self, *, late: bool = False) -> None:
         """Take the process into use once it has answered for every network."""
         process = self._process
-        if process is None or (self._ready and not wait):
+        if process is None or self._ready:
             return
         try:
-            if process.poll(self._start_timeout if wait else 0.0):
+            if process.poll():
                 self._judge(process)
-            elif wait or self._clock() - self._since > self._start_timeout:
+            elif late or self._clock() - self._since > self._start_timeout:
                 self._give_up(f"the Edge TPU didn't start within {self._start_timeout:g} s")
         except AcceleratorError as error:
             self._give_up(f"the Edge TPU can't be used: {error}")
@@ -174,15 +191,19 @@ class TpuHost:
         self.fault = None
 
     def _give_up(self, fault: str) -> None:
-        now = self._clock()
-        if self._ready and now - self._since > PROVEN * self._pause:
-            self._pause = self._retry_first
+        self._suspend()
         self.failures += 1
         # The same words at every try: who logs faults when they change must not log each try.
         self.fault = f"{fault}; running on the CPU and trying again"
-        self._next_try = now + self._pause
+        self._next_try = self._clock() + self._pause
         self._pause = min(2 * self._pause, self._retry_longest)
         self._stop()
+
+    def _suspend(self) -> None:
+        """Use the process no more, or not before it has answered for another network, too."""
+        if self._ready and self._clock() - self._since > PROVEN * self._pause:
+            self._pause = self._retry_first
+        self._ready = False
 
     def _stop(self) -> None:
         self._ready = False

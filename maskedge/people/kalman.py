@@ -80,6 +80,15 @@ class _Axis:
         self.cov *= 1 - gain
         self.var *= 1 - gain
 
+    def scale(self, factor: float) -> None:
+        """Go over to pixels that are this many times as many."""
+        square = factor * factor
+        self.mean *= factor
+        self.rate *= factor
+        self.var *= square
+        self.cov *= square
+        self.rate_var *= square
+
     def believed_var(self, square: float) -> float:
         """Variance of the next measurement, without what lies further off than a person strays."""
         return min(self.var + self._jitter * square, self._believed * square)
@@ -136,6 +145,15 @@ class BoxFilter:
                 height.believed_var(1.0),
             ),
         )
+
+    def scale(self, across: float, down: float) -> None:
+        """Go over to a picture this many times as wide and high."""
+        x, y, width, height = self._axes
+        x.scale(across)
+        y.scale(down)
+        width.mean += math.log(across)
+        height.mean += math.log(down)
+        self._rescale()
 
     def predict(self, dt: float) -> None:
         """Move on by ``dt`` >= 0 seconds."""

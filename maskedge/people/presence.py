@@ -69,6 +69,12 @@ class Presence:
                 track.last_seen,
             )
 
+    def scale(self, across: float, down: float) -> None:
+        """Go over to a picture this many times as wide and high."""
+        self.first_box = self.first_box.scaled(across, down)
+        self.box = self.box.scaled(across, down)
+        self.velocity = self.velocity[0] * across, self.velocity[1] * down
+
     def way_in(self) -> tuple[float, float]:
         """Mean velocity since the first sighting, pixels per second."""
         seconds = self.last_seen - self.first_seen

@@ -89,6 +89,12 @@ class Track:
         self.misses = 0
         self.confirmed = self.confirmed or self.hits >= min_hits
 
+    def scale(self, across: float, down: float) -> None:
+        """Go over to a picture this many times as wide and high."""
+        self.first_box = self.first_box.scaled(across, down)
+        self.detection = self.detection.scaled(across, down)
+        self._filter.scale(across, down)
+
     @property
     def centre(self) -> tuple[float, float]:
         """Of :attr:`box`."""

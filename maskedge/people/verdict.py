@@ -187,10 +187,22 @@ class Judge:
         decisions += self._leave(now, view)
         return decisions
 
+    def scale(self, across: float, down: float) -> None:
+        """Go over to a picture this many times as wide and high, as the tracks do."""
+        for person in (*self._lost, *self._persons.values()):
+            person.presence.scale(across, down)
+            if person.violation:
+                box = person.violation.box.scaled(across, down)
+                person.violation = replace(person.violation, box=box)
+
     def flush(self, now: float) -> list[Decision]:
         """End every open violation and forget everybody: nobody is watched from now on."""
         everyone = [*self._lost, *self._persons.values()]
-        ended = [self._end(p, "shutdown", now, now) for p in everyone if p.violation]
+        ended = [
+            self._end(person, "shutdown", person.presence.last_seen, now)
+            for person in everyone
+            if person.violation
+        ]
         self._persons.clear()
         self._lost.clear()
         return sorted(ended, key=lambda decision: decision.key)

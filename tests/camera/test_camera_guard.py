@@ -104,6 +104,20 @@ def test_waiting_for_the_taker_of_a_file_is_no_hang(guarded, until):
     assert guard.status.reopens == 0
 
 
+def test_it_waits_until_the_deadline_and_not_for_a_lost_camera(guarded, until):
+    now = [0.0]
+    guard = guarded(fake_camera(Show(1), Hang()), read_timeout=50.0, clock=lambda: now[0])
+    assert guard.wait(SLOW)
+    until(lambda: guard._session.deadline == 50.0)  # it reads
+    now[0] = 49.0
+    assert guard.waiting
+    now[0] = 51.0
+    assert not guard.waiting
+    lost = guarded(fake_camera(Fail(), Hang(when="open")))
+    until(lambda: lost.status.reopens and lost._session)
+    assert not lost.waiting
+
+
 def test_frames_skipped_by_the_source_count_as_dropped(guarded):
     class Skipping(FakeCamera):
         def read(self):

@@ -62,6 +62,7 @@ def test_names_devices_addresses_and_paths(make_video, make_picture, tmp_path):
         ("ftp://host/x.mp4", "ftp isn't supported: use one of http, https, rtsp, rtsps"),
         ("rtsp:/joe:secret@host/cam", "begins with rtsp://"),
         ("joe:secret@host/cam", "begins with rtsp://"),
+        ("rtsp://joe:secret@[::1/cam", "no address of a stream"),
     ],
 )
 def test_a_source_that_is_nothing_is_an_error_at_once(name, cure):
@@ -208,3 +209,8 @@ def test_importing_the_sources_loads_no_opencv():
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True
     )
     assert done.stdout == "False\n"
+
+
+def test_a_recording_that_we_may_not_look_at_is_named(closed):
+    with pytest.raises(InputError, match=f"^{closed}/hall.mp4: can't be read: Permission denied"):
+        open_source(CameraConfig(source=str(closed / "hall.mp4")))

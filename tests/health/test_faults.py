@@ -71,6 +71,20 @@ def test_a_reworded_fault_keeps_its_beginning(board):
     ]
 
 
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [
+        ({"outbox_dropped": 3}, "3 oldest events were dropped at outbox.max_events: bring the"),
+        ({"outbox_dropped": 3, "outbox_unwritten": 3}, "3 oldest events were dropped from memory"),
+        ({"outbox_dropped": 1, "outbox_damaged": 1}, "1 events were damaged on disk"),
+    ],
+)
+def test_lost_events_are_told_with_their_cause_alone(board, lost, said):
+    board.update(Situation(**lost), 1.0)
+    assert board.raised["outbox_overflow"].message.startswith(said)
+    assert ";" not in board.raised["outbox_overflow"].message
+
+
 def test_only_what_blinds_it_is_failed(board):
     board.update(replace(ALL_WRONG, camera_error=None, scene=frozenset()), 1.0)
     assert board.status == "degraded"

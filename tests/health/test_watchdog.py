@@ -95,6 +95,19 @@ def test_a_lost_camera_feeds_it_only_within_the_limit(manager):
     assert pings == list(range(0, 60, 5))
 
 
+def test_to_wait_for_a_frame_is_work_unless_the_last_was_lost(manager):
+    server, notifier = manager
+    watchdog = Watchdog(notifier, interval=20.0, cure_limit=60.0)
+    watchdog.waiting(0.0)
+    assert received(server) == ["WATCHDOG=1"]
+    watchdog.failed()
+    watchdog.waiting(10.0)
+    assert received(server) == []
+    watchdog.worked(20.0)
+    watchdog.waiting(30.0)
+    assert received(server) == ["WATCHDOG=1"] * 2
+
+
 def test_without_an_interval_nothing_is_sent(manager):
     server, notifier = manager
     watchdog = Watchdog(notifier, interval=None, cure_limit=60.0)

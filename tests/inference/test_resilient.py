@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from mosquitto import PATIENCE, wait_for
 
 from maskedge.config import ClassifierConfig, InferenceConfig
+from maskedge.errors import AcceleratorError
 from maskedge.inference import fake_tpu, open_interpreter, resilient
 from maskedge.inference.edgetpu import Diagnosis
 from maskedge.inference.fake_tpu import FakeTpu, Fault
@@ -190,6 +193,25 @@ def test_no_frame_waits_for_a_device_that_hangs_while_it_is_tried_again(
     net.invoke(picture)
     assert host._process is None
     assert "didn't start" in net.fault
+
+
+def test_no_frame_waits_while_another_network_is_opened(network, tpu, host, picture):
+    net = network()
+    slot = net._usable()
+    tpu.fail(Fault.HANG_AT_OPEN)
+    reload = threading.Thread(target=network, args=("int8",))
+    reload.start()
+    wait_for(lambda: len(host._paths) == 2, "the second network")
+    for _ in range(50):
+        assert net.invoke(picture)
+    assert net.backend != "edgetpu"
+    with pytest.raises(AcceleratorError, match="isn't in use"):
+        host.invoke(slot, picture, DEADLINE)  # asked for before the other began
+    net.close()
+    assert host.failures == 0
+    host._start_timeout = 0.0
+    reload.join(PATIENCE)
+    assert "didn't start" in host.fault
 
 
 def test_pauses_double_up_to_the_longest_and_start_anew_when_it_proved_itself(

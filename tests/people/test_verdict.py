@@ -306,6 +306,7 @@ def test_flush_ends_all_that_is_open_also_who_is_lost():
     assert len(room.judge.open) == 2
     made = room.judge.flush(room.now)
     assert kinds(made) == [("ended", "without_mask", "shutdown")] * 2
+    assert [end.ended_at for end in made] == pytest.approx([room.now - 2.5, room.now])
     assert room.judge.open == ()
     assert room.judge.flush(room.now) == []
 

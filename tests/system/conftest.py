@@ -47,6 +47,7 @@ class DaemonProcess:
     Attributes:
         under: a command that runs it, such as a tracer; for the next start.
         cwd: its working directory; None: ours.
+        told_systemd: every line of the notify socket that was read so far.
     """
 
     under: tuple = ()
@@ -60,7 +61,8 @@ class DaemonProcess:
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notify.bind(str(folder / "notify"))
         self._notify.setblocking(False)
-        self.notices: list[str] = []
+        self.told_systemd: list[str] = []
+        self._asked = 0
         self.process = None
 
     def configure(self, settings: dict):
@@ -100,12 +102,12 @@ class DaemonProcess:
         """Whether systemd was told ``word`` since this was last asked."""
         while True:
             try:
-                self.notices += self._notify.recv(4096).decode().split("\n")
+                self.told_systemd += self._notify.recv(4096).decode().split("\n")
             except BlockingIOError:
                 break
-        found = word in self.notices
-        self.notices.clear()
-        return found
+        new = self.told_systemd[self._asked :]
+        self._asked = len(self.told_systemd)
+        return word in new
 
     def ready(self):
         wait_for(lambda: self.notified("READY=1") or self.process.poll() is not None, "READY=1")

@@ -140,6 +140,9 @@ def test_a_changed_configuration_is_taken_over_and_a_wrong_one_refused(
     (fault,) = [f for f in health()["faults"] if f["code"] == "config_refused"]
     assert "verdict.min_fac: unknown key; did you mean `min_face`?" in fault["message"]
     assert f"{unit.config}:" in fault["message"]
+    mistyped = {**unit.settings["camera"], "source": "picamra"}
+    unit.configure({**unit.settings, "camera": mistyped})
+    wait_for(lambda: "did you mean picamera?" in json.dumps(health()["faults"]), "the other fault")
     unit.configure({**unit.settings, "name": "side door"})
     wait_for(lambda: health()["camera"]["name"] == "side door", "the new name")
     assert "config_refused" not in codes(health())
@@ -159,9 +162,12 @@ def test_an_area_to_ignore_is_taken_over_and_nobody_in_it_is_told(
     unit.configure({**unit.settings, "tracker": {"ignore": [[0, 0, 1, 1]]}})
     wait_for(lambda: "new configuration in force" in unit.log, "the reload")
     wait_for(lambda: collector.firsts()[-1]["type"] == "ended", "the end of who was in view")
-    known, frames = len(collector.firsts()), health()["counters"]["frames"]
-    wait_for(lambda: health()["counters"]["frames"] > frames + 150, "more visits")
+    known, before = len(collector.firsts()), health()["counters"]
+    wait_for(lambda: health()["counters"]["frames"] > before["frames"] + 150, "more visits")
     assert len(collector.firsts()) == known
+    after = health()["counters"]
+    looked, frames = (after[name] - before[name] for name in ("frames_looked", "frames"))
+    assert looked < frames / 4  # what moves there wakes nothing
 
 
 @pytest.mark.parametrize("change", ["mqtt", "camera", "detector"])
@@ -182,6 +188,15 @@ def test_every_section_can_change_while_it_runs(broker, daemon, collect, visit_v
     wait_for(lambda: len(collector.events) >= before + 2, "events after the change")
     unit.send(signal.SIGTERM)
     assert unit.wait() == 0
+
+
+def test_a_camera_that_looks_elsewhere_ends_what_was_open(daemon, broker, collect, camera):
+    broker.start()
+    collector = collect()
+    unit = daemon(camera.url, verdict={"leave_after": 3600}).start().ready()
+    wait_for(collector.firsts, "a violation")
+    unit.configure({**unit.settings, "camera": {**unit.settings["camera"], "rotate": 180}})
+    wait_for(lambda: collector.firsts()[-1]["type"] == "ended", "its end")
 
 
 def test_systemd_hears_of_work_and_nothing_when_it_stops(broker, daemon, visit_video):

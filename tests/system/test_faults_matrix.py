@@ -22,7 +22,7 @@ from maskedge.camera import fake
 from maskedge.camera.guard import CameraGuard
 from maskedge.delivery.outbox import Outbox
 from maskedge.delivery.store import EventStore
-from maskedge.errors import OutboxError
+from maskedge.errors import AcceleratorError, OutboxError
 from maskedge.geometry import Box
 from maskedge.inference.fake_tpu import FakeTpu, Fault
 from maskedge.scene import portrait
@@ -61,6 +61,42 @@ def test_a_hanging_camera_is_reported_and_comes_back(
     wait_for(lambda: len(collector.events) > seen, "an event after it")
     assert unit.log.count("fault camera_lost") == unit.log.count("cleared camera_lost") == 1
     assert unit.process.poll() is None
+
+
+STANDING = visits()[60:61]
+"""Somebody bare-faced in the middle of the picture, who doesn't move."""
+
+
+def in_view(broker):
+    """How many people the retained ``state`` tells of."""
+    payload = broker.retained("maskedge/door/state").get("maskedge/door/state", b"{}")
+    return sum(json.loads(payload).get("people", {}).values())
+
+
+def test_nobody_is_in_view_of_a_lost_camera(broker, daemon, collect, health, camera):
+    broker.start()
+    collector = collect()
+    camera.frames = STANDING
+    daemon(camera.url, camera={"give_up_after": 0}, publish={"interval": 3600}).start().ready()
+    wait_for(lambda: collector.events, "a violation")
+    assert in_view(broker) == 1
+    camera.refusing = True
+    wait_for(lambda: "camera_lost" in codes(health()), "the fault")
+    wait_for(lambda: collector.events[-1]["type"] == "ended", "its end")
+    wait_for(lambda: in_view(broker) == 0, "a state without anybody")
+    assert collector.events[-1]["ended_at"] <= health()["camera"]["since"]
+
+
+def test_nobody_is_in_view_after_a_clean_end(broker, daemon, collect, camera):
+    broker.start()
+    collector = collect()
+    camera.frames = STANDING
+    unit = daemon(camera.url).start().ready()
+    wait_for(lambda: collector.events, "a violation")
+    assert in_view(broker) == 1
+    unit.send(signal.SIGTERM)
+    assert unit.wait() == 0
+    assert in_view(broker) == 0
 
 
 def test_a_camera_lost_for_good_ends_in_a_clean_exit_with_69(
@@ -127,6 +163,39 @@ def test_a_hung_stage_starves_the_watchdog(broker, running, camera, monkeypatch)
     assert not unit.notified("WATCHDOG=1")
     hang.set()
     wait_for(lambda: unit.notified("WATCHDOG=1"), "work again")
+
+
+def test_frames_that_are_all_lost_starve_the_watchdog(broker, running, camera, monkeypatch):
+    broker.start()
+    camera.fps = 2.0  # so that the loop waits for each
+    inside, unit = running(camera.url, watchdog=1.0)
+    wait_for(lambda: unit.notified("WATCHDOG=1"), "work")
+
+    def fail(*_):
+        raise AcceleratorError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(inside.daemon._pipeline, "process", fail)
+        frames = inside.daemon._guard.status.frames
+        wait_for(lambda: inside.daemon._guard.status.frames > frames + 2, "frames go on coming")
+        unit.notified("WATCHDOG=1")
+        time.sleep(2.0)
+        assert not unit.notified("WATCHDOG=1")
+    wait_for(lambda: unit.notified("WATCHDOG=1"), "work again")
+
+
+def test_a_camera_may_take_longer_than_the_watchdog(broker, running, camera):
+    broker.start()
+    inside, unit = running(camera.url, watchdog=1.0, camera={"read_timeout": 15.0})
+    guard = inside.daemon._guard
+    wait_for(lambda: guard.status.frames, "a frame")
+    camera.hanging = True
+    time.sleep(2.0)
+    unit.notified("WATCHDOG=1")
+    frames = guard.status.frames
+    wait_for(lambda: unit.notified("WATCHDOG=1"), "a ping")
+    wait_for(lambda: unit.notified("WATCHDOG=1"), "another ping")
+    assert (guard.status.state, guard.status.frames) == ("streaming", frames)
 
 
 def still(picture):
@@ -519,14 +588,18 @@ def test_no_secret_is_told_anywhere(tmp_path, daemon, collect, camera, broker):
     )
     environ = {"MASKEDGE_MQTT_PASSWORD": "env-s3cret", "MASKEDGE_WEB_TOKEN": "t0ken-s3cret-0123"}
     unit.start("--verbose", **environ).ready()
+    hidden = camera.url.replace("//", "//joe:***@")
+    assert f"STATUS=watching {hidden}" in unit.told_systemd
     wait_for(lambda: "fault broker_lost" in unit.log, "the refusal")
     assert "password" in unit.log.split("fault broker_lost")[1].split("\n")[0]
     camera.refusing = True
     wait_for(lambda: "fault camera_lost" in unit.log, "a camera error with its address")
     camera.refusing = False
     secret.write_text("r1ght-horse\n")
-    unit.configure({**unit.settings, "name": "side"})
+    other = {"source": f"{unit.settings['camera']['source']}?other"}
+    unit.configure({**unit.settings, "name": "side", "camera": other})
     wait_for(lambda: "new configuration in force" in unit.log, "the reload")
+    wait_for(lambda: unit.notified(f"STATUS=watching {hidden}?other"), "the other status")
     wait_for(lambda: len(collector.events) >= 1, "an event")
     retained = b" ".join(broker.retained("maskedge/door/#").values())
     assert b"***" in retained  # the camera's address is told, its password isn't
@@ -535,6 +608,7 @@ def test_no_secret_is_told_anywhere(tmp_path, daemon, collect, camera, broker):
         retained,
         Path(f"/proc/{unit.process.pid}/cmdline").read_bytes(),
         json.dumps(collector.events).encode(),
+        "\n".join(unit.told_systemd).encode(),
         *(path.read_bytes() for path in (unit.folder / "state").rglob("*") if path.is_file()),
     ]
     for word in (b"r1ght-horse", b"wr0ng-battery", b"st4ple-pass", b"s3cret"):
