@@ -19,7 +19,7 @@ import numpy as np
 from beside_yunet import both
 from commandline import Parser, count, existing, run
 
-from convert.detector.score import LOW, Found, Truth, matched, score_detections
+from convert.detector.score import FLOOR, Found, Truth, matched, score_detections
 from convert.relabel import LEAST, SURE, UNKNOWN, SecondAnnotator
 from maskedge.camera.frame import ChannelOrder, Frame
 from maskedge.config import DetectorConfig
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--models", type=Path, default=models_dir())
     options = parser.parse_args()
     sharper = SecondAnnotator(existing(options.yunet), SHARPER)
-    detectors = both(options.yunet, options.input, LOW, options.models)
+    detectors = both(options.yunet, options.input, FLOOR, options.models)
     print(f"{'':32s}      overlap 0.5            overlap 0.3          score 0.5")
     print(f"{'video and detector':32s} faces    AP  recall at 95 %     AP  recall at 95 %  false")
     for video in options.videos:

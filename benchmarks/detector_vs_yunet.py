@@ -1,7 +1,7 @@
 r"""The shipped face detector beside YuNet: time per frame and, with labels, average precision.
 
     python benchmarks/detector_vs_yunet.py PICTURES --yunet face_detection_yunet_2023mar.onnx \
-        --coco PICTURES.json
+        --coco PICTURES.json --unlike TRAINING.json
 
 Both see each picture in turn, in one process, on one thread, at the same input size, each through
 its own whole path: shrinking, network, decoding, NMS. Times are CPU time, the median over all
@@ -20,7 +20,8 @@ from beside_yunet import both
 from commandline import Parser, count, existing, run
 
 from convert.coco import Picture, read_coco, read_pixels
-from convert.detector.score import LOW, Found, Truth, score_detections
+from convert.detector.score import FLOOR, Found, Truth, score_detections
+from convert.likeness import unlike
 from maskedge.camera.frame import ChannelOrder, Frame
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ def main() -> None:
     parser.add_argument("pictures", type=existing)
     parser.add_argument("--yunet", type=existing, required=True)
     parser.add_argument("--coco", type=existing, help="labels; without them only times are told")
+    parser.add_argument(
+        "--unlike", type=existing, help="COCO file of the training: what looks like it is left out"
+    )
     parser.add_argument("--input", type=int, choices=(320, 480, 640), default=320)
     parser.add_argument("--every", type=count, default=1, help="take only every so many pictures")
     options = parser.parse_args()
@@ -55,7 +59,9 @@ def main() -> None:
     pictures = (
         read_coco(options.coco, options.pictures) if options.coco else unlabelled(options.pictures)
     )[:: options.every]
-    quick, thorough = (both(options.yunet, options.input, least) for least in (0.5, LOW))
+    if options.unlike:
+        pictures = unlike(pictures, options.unlike)
+    quick, thorough = (both(options.yunet, options.input, least) for least in (0.5, FLOOR))
     times: dict[str, list[float]] = {name: [] for name in quick}
     answers: dict[str, list[Found]] = {name: [] for name in quick}
     for picture in pictures:

@@ -149,6 +149,11 @@ def chain_tables(evaluations: Mapping[str, dict[str, Any]]) -> str:
     """Detector and chain figures of each evaluation."""
     parts = []
     for name, figures in evaluations.items():
+        if apart := figures.get("unlike"):
+            parts.append(
+                f"`{name}` is without {apart['left_out']} pictures that look like one in "
+                f"{apart['file']}, mirrored or not (`evaluate --unlike`)."
+            )
         if "detector" in figures:
             parts.append(f"`{name}`, detector:\n\n{detector_table(figures['detector'])}")
         if "chain" in figures:

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 NEGATIVE = "not_a_face"
 """The category of what looks like a face and is none: no face, but worth looking at in training."""
+IN_REGION = 0.5
+"""Share of a found box that lies in a region (:attr:`Annotation.region`) from which nothing is
+concluded of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,11 @@ class Annotation:
     def ignored(self) -> bool:
         """Whether a detector is neither rewarded nor punished here when it is scored."""
         return self.crowd or self.by is not None
+
+    @property
+    def region(self) -> bool:
+        """Whether many faces may lie in it, or none does: what is found inside says nothing."""
+        return self.crowd or self.label == NEGATIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +86,34 @@ def read_pixels(picture: Picture) -> NDArray[np.uint8]:
     """A picture's pixels, uint8 (height, width, 3), RGB.
 
     Raises:
-        InputError: it can't be read.
+        InputError: it can't be read, or has another size than its labels are for.
     """
     import cv2  # noqa: PLC0415 - annotations alone don't need it
 
     pixels = cv2.imread(str(picture.path), cv2.IMREAD_COLOR_RGB)
     if pixels is None:
         raise InputError(f"{picture.path}: can't read the picture")
+    check_size(picture.path, (picture.width, picture.height), pixels)
     return pixels.astype(np.uint8, copy=False)
+
+
+def check_size(path: Path, size: tuple[int, int], pixels: NDArray[Any]) -> None:
+    """See that a picture is as large as its labels say: else its boxes lie elsewhere.
+
+    Args:
+        path: its file.
+        size: width and height that its labels are for; 0 where they don't say.
+        pixels: (height, width, channels), what it decodes to.
+
+    Raises:
+        InputError: it has another size.
+    """
+    height, width = pixels.shape[:2]
+    if min(size) > 0 and size != (width, height):
+        raise InputError(
+            f"{path}: has {width}x{height} pixels, its labels are for {size[0]}x{size[1]}; "
+            "python -m convert dataset puts boxes where they belong"
+        )
 
 
 class Labels:
@@ -104,6 +132,11 @@ class Labels:
         self.images: list[dict[str, Any]] = self._content["images"]
         self.annotations: list[dict[str, Any]] = self._content["annotations"]
         self._last = max((int(entry.get("id", 0)) for entry in self.annotations), default=0)
+
+    def region(self, entry: dict[str, Any]) -> bool:
+        """Whether a label is of a region; see :attr:`Annotation.region`."""
+        names = {int(c["id"]): str(c["name"]) for c in self._content["categories"]}
+        return bool(entry.get("iscrowd")) or names[int(entry["category_id"])] == NEGATIVE
 
     def add(self, image: dict[str, Any], category: str, entry: dict[str, Any]) -> None:
         """Add a label.
@@ -133,18 +166,21 @@ def as_bbox(box: Any) -> list[float]:
     return [round(x1, 1), round(y1, 1), round(x2 - x1, 1), round(y2 - y1, 1)]
 
 
-def read_coco(annotations: Path, images: Path) -> list[Picture]:
+def read_coco(annotations: Path, images: Path, *, mended: bool = True) -> list[Picture]:
     """Read a COCO detection set.
 
     Args:
         annotations: the JSON file.
         images: the folder that ``file_name`` starts from.
+        mended: whether sizes and boxes must be sound; not for who looks at the pictures anyway.
 
     Returns:
         Pictures in the file's order, also those without faces. Boxes without extent are left out.
+        If it needn't be mended, a width or height of 0 says that the file doesn't say.
 
     Raises:
-        InputError: the file can't be read or isn't COCO detection JSON.
+        InputError: the file can't be read or isn't COCO detection JSON; a picture has no size, or a
+            box lies a whole picture away from its own.
     """
     try:
         content = json.loads(annotations.read_text(encoding="utf-8"))
@@ -153,7 +189,9 @@ def read_coco(annotations: Path, images: Path) -> list[Picture]:
     except ValueError as error:
         raise InputError(f"{annotations}: not JSON: {error}") from error
     try:
-        return _pictures(content, images)
+        return _pictures(content, images, mended=mended)
+    except InputError as error:
+        raise InputError(f"{annotations}: {error}; python -m convert dataset mends that") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{annotations}: not a COCO detection file ({type(error).__name__}: {error}); it needs "
@@ -161,15 +199,22 @@ def read_coco(annotations: Path, images: Path) -> list[Picture]:
         ) from error
 
 
-def _pictures(content: dict[str, Any], images: Path) -> list[Picture]:
+def _pictures(content: dict[str, Any], images: Path, *, mended: bool) -> list[Picture]:
     names = {int(c["id"]): str(c["name"]) for c in content["categories"]}
-    faces: dict[int, list[Annotation]] = {int(i["id"]): [] for i in content["images"]}
+    entries = {int(image["id"]): image for image in content["images"]}
+    sizes = {number: _size(image, mended=mended) for number, image in entries.items()}
+    faces: dict[int, list[Annotation]] = {number: [] for number in entries}
     negatives: dict[int, list[Box]] = {image: [] for image in faces}
     for entry in content["annotations"]:
         x, y, width, height = (float(v) for v in entry["bbox"])
         if width <= 0 or height <= 0:
             continue
         box, label = Box(x, y, x + width, y + height), names[int(entry["category_id"])]
+        if mended and not _near(box, *sizes[int(entry["image_id"])]):
+            raise InputError(
+                f"the bbox {entry['bbox']} of annotation {entry.get('id')} isn't in its picture, "
+                f"{entries[int(entry['image_id'])]['file_name']}"
+            )
         if label == NEGATIVE:
             negatives[int(entry["image_id"])].append(box)
             continue
@@ -179,8 +224,7 @@ def _pictures(content: dict[str, Any], images: Path) -> list[Picture]:
     return [
         Picture(
             images / str(image["file_name"]),
-            int(image["width"]),
-            int(image["height"]),
+            *sizes[int(image["id"])],
             str(image.get("source", "")),
             tuple(faces[int(image["id"])]),
             str(image.get("group", "")),
@@ -188,3 +232,15 @@ def _pictures(content: dict[str, Any], images: Path) -> list[Picture]:
         )
         for image in content["images"]
     ]
+
+
+def _size(image: dict[str, Any], *, mended: bool) -> tuple[int, int]:
+    width, height = (int(image.get(key) or 0) for key in ("width", "height"))
+    if mended and min(width, height) <= 0:
+        raise InputError(f"the image {image['file_name']} has no width and height")
+    return width, height
+
+
+def _near(box: Box, width: int, height: int) -> bool:
+    """Whether no edge is a whole picture away from it; one that is no number is nowhere."""
+    return -width <= box.x1 <= box.x2 <= 2 * width and -height <= box.y1 <= box.y2 <= 2 * height

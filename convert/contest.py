@@ -3,8 +3,9 @@
 Each criterion is a difference of two paired figures with a 95 % interval by bootstrap over groups
 (near-duplicates, frames of one clip: faces of one group stand or fall together; Efron and
 Tibshirani, 1993, ch. 8). A criterion is *worse* when the difference is beyond its margin, and by
-more than one face, or when the whole interval lies below zero. McNemar's exact test (1947) says
-whether all faces together show a difference.
+more than one face, or when the whole interval lies below zero. Of few groups all samples are nearly
+alike, so that intervals of theirs decide nothing. McNemar's exact test (1947), of groups by most of
+their faces, says whether all together show a difference.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 RESAMPLES = 2000
 LEAST = 20
 """Faces below which a slice is shown but its point difference decides nothing."""
+LEAST_GROUPS = 10
+"""Groups below which the interval of a slice is shown but decides nothing."""
 SIGNIFICANT = 0.05
 MARGIN_ALL, MARGIN_PART, MARGIN_ECE = 0.005, 0.02, 0.01
 """What may be lost of accuracy on all faces, of a figure on a part of them, of calibration."""
@@ -64,17 +67,19 @@ class Criterion:
     Attributes:
         name: what is compared.
         faces: on how many faces.
+        groups: of how many groups.
         champion: its figure.
         challenger: its figure.
         difference: in the direction of better.
         low: lower end of its 95 % interval.
         high: upper end.
         margin: what may be lost.
-        verdict: ``better``, ``worse``, ``as good``, or ``too few faces``.
+        verdict: ``better``, ``worse``, ``as good``, ``too few faces`` or ``too few groups``.
     """
 
     name: str
     faces: int
+    groups: int
     champion: float
     challenger: float
     difference: float
@@ -85,13 +90,13 @@ class Criterion:
 
 
 def mcnemar(champion_only: int, challenger_only: int) -> float:
-    """Two-sided exact p value that as many faces are right by one network alone as by the other.
+    """Two-sided exact p value that either network alone is right equally often.
 
     McNemar (1947) with the binomial distribution instead of its approximation.
 
     Args:
-        champion_only: faces that the champion alone judges right.
-        challenger_only: faces that the challenger alone judges right.
+        champion_only: how often the champion alone is right, each time independent of the others.
+        challenger_only: how often the challenger is.
     """
     number, fewer = champion_only + challenger_only, min(champion_only, challenger_only)
     tail = sum(math.comb(number, k) for k in range(fewer + 1))
@@ -140,7 +145,8 @@ class Bootstrap:
             differences = self.sums(sign * (new.astype(float) - old)) / self.sums(chosen)
         values = float(old.sum() / chosen.sum()), float(new.sum() / chosen.sum())
         difference = sign * (values[1] - values[0])
-        return _criterion(name, int(chosen.sum()), values, (difference, differences), margin)
+        number = int(chosen.sum()), len(np.unique(self._group[chosen]))
+        return _criterion(name, number, values, (difference, differences), margin)
 
     def calibration(self, test: Answers) -> Criterion:
         """Compare expected calibration errors, 15 equal bins."""
@@ -154,30 +160,34 @@ class Bootstrap:
             samples.append(np.abs(self.sums(gaps)).sum(1) / self.sums(np.ones(len(right))))
         name, differences = "calibration error (ECE)", samples[0] - samples[1]
         both, difference = (errors[0], errors[1]), errors[0] - errors[1]
-        return _criterion(name, len(test.truth), both, (difference, differences), MARGIN_ECE)
+        number = len(test.truth), self._drawn.shape[1]
+        return _criterion(name, number, both, (difference, differences), MARGIN_ECE)
 
 
 def _criterion(
     name: str,
-    faces: int,
+    number: tuple[int, int],
     values: tuple[float, float],
     change: tuple[float, NDArray[np.float64]],
     margin: float,
 ) -> Criterion:
     difference, samples = change
+    faces, groups = number
     low, high = np.quantile(samples[np.isfinite(samples)], [0.025, 0.975])
-    if high < 0:
+    if high < 0 and groups >= LEAST_GROUPS:
         verdict = "worse"
     elif faces < LEAST:
         verdict = "too few faces"
     elif difference < -max(margin, 1.5 / faces):
         verdict = "worse"
+    elif groups < LEAST_GROUPS:
+        verdict = "too few groups"
     else:
         verdict = "better" if low > 0 else "as good"
     champion, challenger = (round(v, 4) for v in values)
     interval = round(float(low), 4), round(float(high), 4)
     return Criterion(
-        name, faces, champion, challenger, round(difference, 4) + 0.0, *interval, margin, verdict
+        name, *number, champion, challenger, round(difference, 4) + 0.0, *interval, margin, verdict
     )
 
 
@@ -204,16 +214,24 @@ def criteria(test: Answers) -> Iterator[Criterion]:
     yield bootstrap.calibration(test)
 
 
+def _by_group(test: Answers, right: tuple[NDArray[np.bool_], NDArray[np.bool_]]) -> tuple[int, int]:
+    """How many groups the challenger loses and wins: on more of their faces than the other way."""
+    group = np.unique(test.groups, return_inverse=True)[1]
+    balance = np.bincount(group, right[1].astype(float) - right[0])
+    return int((balance < 0).sum()), int((balance > 0).sum())
+
+
 def judge(test: Answers) -> dict[str, Any]:
     """The contest's outcome, ready for JSON.
 
     Returns:
         ``accepted``; ``reasons``: sentences, why or why not; ``criteria``; ``mcnemar``: faces that
-        one network alone judges right, and p; ``faces``, ``groups``.
+        one network alone judges right, groups that the new one loses and wins by that, and p of
+        these; ``faces``, ``groups``.
     """
     rows = list(criteria(test))
     right = test.champion.argmax(1) == test.truth, test.challenger.argmax(1) == test.truth
-    lost, won = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
+    lost, won = _by_group(test, right)
     p = mcnemar(lost, won)
     against = [
         f"{r.name}: {r.champion:.3f} became {r.challenger:.3f} on {r.faces} faces, worse by "
@@ -222,16 +240,24 @@ def judge(test: Answers) -> dict[str, Any]:
         if r.verdict == "worse"
     ]
     if p < SIGNIFICANT and lost > won:
-        against.append(f"McNemar: {lost} faces lost, {won} won, p = {p:.4f}")
+        against.append(f"McNemar: {lost} groups lost, {won} won, p = {p:.4f}")
     better = [r.name for r in rows if r.verdict == "better"]
     if p < SIGNIFICANT and won > lost:
-        better.append(f"all faces by McNemar's test ({won} won, {lost} lost, p = {p:.4f})")
-    shown = f"proven better: {'; '.join(better)}" if better else "nowhere proven better"
+        better.append(f"all groups by McNemar's test ({won} won, {lost} lost, p = {p:.4f})")
+    groups = len(np.unique(test.groups))
+    few = f": {groups} groups are too few" if groups < LEAST_GROUPS else ""
+    shown = f"proven better: {'; '.join(better)}" if better else f"nowhere proven better{few}"
     return {
         "accepted": not against,
         "reasons": against or [f"worse in none of {len(rows)} criteria; {shown}"],
         "criteria": [asdict(r) for r in rows],
-        "mcnemar": {"champion_only": lost, "challenger_only": won, "p": round(p, 4)},
+        "mcnemar": {
+            "champion_only": int((right[0] & ~right[1]).sum()),
+            "challenger_only": int((right[1] & ~right[0]).sum()),
+            "groups_lost": lost,
+            "groups_won": won,
+            "p": round(p, 4),
+        },
         "faces": len(test.truth),
-        "groups": len(np.unique(test.groups)),
+        "groups": groups,
     }

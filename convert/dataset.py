@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 import shutil
 from collections import Counter
@@ -21,19 +20,18 @@ import click
 import cv2
 import numpy as np
 
-from convert.classifier.data import join_groups, near_groups, stable_share
 from convert.coco import NEGATIVE
+from convert.grouping import groups_of, split
 from convert.importers import READERS, fetch_kaggle, recognise, standard_label
+from convert.likeness import both_ways
 from convert.output import writable
+from convert.sizes import fitted
 from maskedge.errors import InputError, UsageError
 from maskedge.vision.base import LABELS
-from maskedge.vision.likeness import picture_hash
 from maskedge.vision.masks import square_crop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-
-    from numpy.typing import NDArray
 
     from convert.coco import Annotation, Picture
 
@@ -43,11 +41,6 @@ MIN_INSIDE = 0.5
 """Share of a box that must lie in its picture; the rest of it is cut off."""
 SIZE_BOUNDS = (20, 32, 64)
 SHEET_COLUMNS, SHEET_TILE = 12, 80
-MIRRORED = 4
-"""Most bits between a picture and another's mirror image that are taken for one: fewer than between
-near-duplicates, for portraits of two people are near each other's mirror image more easily."""
-DERIVED = re.compile(r"^(.+)_(?:jpe?g|png|bmp|webp)\.rf\.[0-9a-f]+\.")
-"""How Roboflow names the copies that it derives of one picture: turned, mirrored, brightened."""
 
 
 @dataclass(slots=True)
@@ -92,6 +85,11 @@ def check(
             missing = not picture.path.exists()
             result.note("missing pictures" if missing else "corrupt pictures", picture.path.name)
             continue
+        fit, said = fitted(picture, np.asarray(pixels, np.uint8))
+        if said:
+            result.note(said, picture.path.name)
+        if fit is None:
+            continue
         digest = hashlib.sha256(np.asarray(pixels).tobytes()).hexdigest()
         if digest in seen:
             first = seen[digest]
@@ -100,17 +98,15 @@ def check(
             result.note(f"{said}, left out", f"{picture.path} = {first.path}")
             continue
         seen[digest] = picture
-        height, width = pixels.shape[:2]
-        sized = replace(picture, width=width, height=height)
-        found = [f for face in picture.drawn if (f := _mended(face, sized, labels, result))]
+        found = [f for face in fit.drawn if (f := _mended(face, fit, labels, result))]
         faces = tuple(f for f in found if f.label != NEGATIVE)
         negatives = tuple(f.box for f in found if f.label == NEGATIVE)
         if not faces and any(standard_label(f.label, labels) is None for f in picture.faces):
             result.note("pictures of unknown labels alone, left out", picture.path.name)
             continue  # to a detector, a picture without faces says that there are none
-        result.pictures.append(replace(sized, faces=faces, negatives=negatives))
-        hashes.append((picture_hash(pixels), picture_hash(pixels[:, ::-1])))
-    result.groups = _groups(result.pictures, hashes, group_by)
+        result.pictures.append(replace(fit, faces=faces, negatives=negatives))
+        hashes.append(both_ways(pixels))
+    result.groups = groups_of(result.pictures, hashes, group_by)
     repeated = len(result.groups) - len(set(result.groups))
     if repeated:
         result.problems["near-duplicates, kept in one part"] = [str(repeated)]
@@ -132,70 +128,6 @@ def _mended(
     if inside.area < 0.98 * face.box.area:
         result.note("boxes over the picture's edge, cut off", picture.path.name)
     return replace(face, box=inside, label=label)
-
-
-def _near(hashes: Sequence[tuple[int, int]]) -> NDArray[np.int64]:
-    """Groups of pictures that are near each other, or the mirror image of one another."""
-    plain, mirrored = np.array(hashes, np.uint64).reshape(-1, 2).T
-    each = [str(i) for i in range(len(hashes))]
-    turned = near_groups(np.concatenate([plain, mirrored]), MIRRORED)
-    turned = join_groups(turned, each * 2)[: len(hashes)]
-    return join_groups(near_groups(plain), [str(i) for i in turned])
-
-
-def _groups(
-    pictures: Sequence[Picture],
-    hashes: Sequence[tuple[int, int]],
-    group_by: re.Pattern[str] | None,
-) -> list[str]:
-    paths = [picture.path for picture in pictures]
-    near = _near(hashes)
-    near = join_groups(near, [picture.group for picture in pictures])
-    near = join_groups(near, _named(DERIVED, paths))
-    if group_by:
-        names = _named(group_by, paths)
-        if pictures and not any(names):
-            raise UsageError(
-                f"--group-by {group_by.pattern}: matches neither name nor folder of any picture, "
-                f"e.g. {paths[0]}"
-            )
-        near = join_groups(near, names)
-    times = Counter(path.name for path in paths)
-    below = _below(paths)
-    return [
-        pictures[i].group or (paths[i].name if times[paths[i].name] == 1 else below[i])
-        for i in near.tolist()
-    ]
-
-
-def _named(pattern: re.Pattern[str], paths: Sequence[Path]) -> list[str]:
-    """What the first group of a pattern, or all of it, finds in each name, or else in its folders.
-
-    Folders are those below the one that all pictures are in.
-    """
-    found = [
-        pattern.search(path.name) or pattern.search(below)
-        for path, below in zip(paths, _below(paths), strict=True)
-    ]
-    return [(m.group(1) if pattern.groups else m.group()) if m else "" for m in found]
-
-
-def _below(paths: Sequence[Path]) -> list[str]:
-    """Paths from the folder on that all of them are in."""
-    above = Path(os.path.commonpath([path.parent for path in paths])) if paths else Path()
-    return [path.relative_to(above).as_posix() for path in paths]
-
-
-def split(groups: Sequence[str], val: float, test: float, seed: int) -> list[str]:
-    """The part of each picture, by its group's name and the seed alone.
-
-    A group keeps its part when pictures are added to the set later.
-    """
-    parts = []
-    for group in groups:
-        share = stable_share(f"{seed}:{group}")
-        parts.append("test" if share < test else "val" if share < test + val else "train")
-    return parts
 
 
 def write_set(checked: Checked, parts: Sequence[str], out: Path) -> None:
@@ -299,9 +231,29 @@ def contact_sheet(
         cv2.imwrite(str(path), np.vstack(tiles))
 
 
-def advice(summary: dict[str, Any], checked: Checked) -> list[str]:
-    """Sentences about what a user should mend before training."""
+def advice(summary: dict[str, Any], checked: Checked, shares: dict[str, float]) -> list[str]:
+    """Sentences about what a user should mend before training.
+
+    Args:
+        summary: as written beside the set.
+        checked: the set.
+        shares: what each part was to have of it.
+    """
     said = [
+        f"{part} has no pictures: of {summary['groups']} groups none fell to its share of "
+        f"{share:g}; add pictures of others, or change the shares or --seed"
+        for part, share in shares.items()
+        if share > 0 and part not in summary["pictures"]
+    ]
+    largest, number = Counter(checked.groups).most_common(1)[0]
+    if number > max(1, len(checked.groups) / 2) and summary["split"] == "group":
+        said.append(
+            f"{number} of {len(checked.groups)} pictures are of one group, {largest}, and in one "
+            "part: they look alike, as a fixed camera's whole pictures do, or have one name; cut "
+            "faces out of such pictures (a folder per class), give a finer --group-by, or add "
+            "pictures of other places"
+        )
+    said += [
         f"{part} has no {' and no '.join(labels)}: "
         + ("it can't be learnt" if part == "train" else "nothing would tell how well it is judged")
         + "; add such pictures, or change the shares or --seed"
@@ -419,12 +371,14 @@ def command(
     folder = fetch_kaggle(source, out / "download") if kind == "kaggle" else Path(source)
     if not folder.exists():
         raise InputError(f"{folder}: no such file or folder")
-    form = recognise(folder) if kind in {"auto", "kaggle"} else kind
+    form = recognise(folder, images) if kind in {"auto", "kaggle"} else kind
     pictures = READERS[form](folder, images)
     checked = check(pictures, own, pattern, lambda p: tqdm(p, unit="picture", dynamic_ncols=True))
     if not any(picture.faces for picture in checked.pictures):
         found = "; ".join(f"{k}: {len(v)}" for k, v in checked.problems.items())
-        raise InputError(f"{folder}: read as {form}, no usable face in it ({found or 'no labels'})")
+        cure = "; --images says where they are" if "missing pictures" in checked.problems else ""
+        said = f"no usable face in it ({found or 'no labels'}){cure}"
+        raise InputError(f"{folder}: read as {form}, {said}")
     together = checked.groups
     if how == "random":
         together = [picture.path.name for picture in checked.pictures]
@@ -435,5 +389,6 @@ def command(
     (out / "summary.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
     contact_sheet(checked.pictures, out / "contact_sheet.png", seed)
     click.echo(json.dumps(summary, indent=2))
-    for sentence in advice(summary, checked):
+    shares = {"train": 1 - val - test, "val": val, "test": test}
+    for sentence in advice(summary, checked, shares):
         click.echo(f"note: {sentence}", err=True)

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from convert.detector.score import FLOOR
 from convert.judging import (
     LOOSE_IOU,
-    LOWEST_SCORE,
     MATCH_IOU,
     chain_report,
     classifier_report,
@@ -69,12 +69,12 @@ def evaluate(
 
 
 def open_finder(model: Path | None, kind: str, size: int, threads: int) -> Any:
-    """The detector to score (None: the one shipped), reporting down to :data:`LOWEST_SCORE`."""
+    """The detector to score (None: the one shipped), reporting down to :data:`FLOOR`."""
     from maskedge.config import DetectorConfig, InferenceConfig
     from maskedge.modelfile import models_dir
     from maskedge.vision.faces import open_detector
 
-    asked = {"kind": kind, "model": model, "input": size, "threshold": LOWEST_SCORE}
+    asked = {"kind": kind, "model": model, "input": size, "threshold": FLOOR}
     config = DetectorConfig.model_validate({**asked, "max_faces": 256})
     return open_detector(config, InferenceConfig(accelerator="cpu", threads=threads), models_dir())
 
@@ -153,6 +153,12 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 )
 @click.option("--limit", type=click.IntRange(1), help="Only the first pictures.")
 @click.option(
+    "--unlike",
+    type=FILE,
+    help="COCO JSON of what a network was trained on, its pictures in the folder of its name: what "
+    "looks like one of them is left out.",
+)
+@click.option(
     "--robustness", "hard", is_flag=True, help="Also judge each face dark, blurred, small, turned."
 )
 @click.option(
@@ -176,6 +182,7 @@ def command(
     threads: int,
     threshold: float | None,
     limit: int | None,
+    unlike: Path | None,
     hard: bool,
     crops: Path | None,
     tag_file: Path | None,
@@ -193,15 +200,12 @@ def command(
     """  # noqa: D301 - click reads the \b
     from tqdm import tqdm
 
-    from convert.coco import read_coco
     from convert.tags import by_tag, judge_crops, read_tags
     from maskedge.config import DetectorConfig
 
     threshold = DetectorConfig().threshold if threshold is None else threshold
     tags = read_tags(tag_file) if tag_file else {}
-    pictures = read_coco(coco, images)[:limit]
-    if not pictures:
-        raise InputError(f"{coco}: holds no pictures")
+    pictures, apart = _chosen(coco, images, limit, unlike)
     for folder in filter(None, (json_file and json_file.parent, out)):
         writable(folder)  # before the work
     finder = None
@@ -228,6 +232,7 @@ def command(
             report["crops"] = judge_crops(crops, judge_of_masks, tags)
     report = {
         "coco": coco.name,
+        **apart,
         "threshold": threshold,
         "models": _names(finder, judge_of_masks),
         **report,
@@ -242,6 +247,27 @@ def command(
 
         write_report(out, report, seen)
         click.echo(f"{out / 'report.html'}", err=True)
+
+
+def _chosen(
+    coco: Path, images: Path, limit: int | None, trained: Path | None
+) -> tuple[list[Picture], dict[str, Any]]:
+    """The pictures that look like nothing in ``trained``, and what the report says of that."""
+    from convert.coco import read_coco
+    from convert.likeness import unlike
+
+    pictures = read_coco(coco, images)[:limit]
+    if not pictures:
+        raise InputError(f"{coco}: holds no pictures")
+    if trained is None:
+        return pictures, {}
+    chosen = unlike(pictures, trained)
+    if not chosen:
+        raise InputError(
+            f"--unlike {trained}: every picture looks like one of it; nothing is left to measure on"
+        )
+    told = {"file": trained.name, "left_out": len(pictures) - len(chosen)}
+    return chosen, {"unlike": told}
 
 
 def _names(*networks: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ All give the same :class:`convert.coco.Picture`, so that nothing behind them kno
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ import yaml
 from tqdm import tqdm
 
 from convert.coco import NEGATIVE, Annotation, Picture, read_coco
+from maskedge.camera.files import PICTURE_SUFFIXES
 from maskedge.errors import InputError, MaskedgeError, UsageError
 from maskedge.geometry import Box
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
-PICTURES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
+PICTURES = PICTURE_SUFFIXES | {".jfif"}
 SYNONYMS = {
     "with_mask": ("with_mask", "mask", "masked", "withmask", "face_mask", "mask_on", "1_mask"),
     "without_mask": ("without_mask", "no_mask", "nomask", "unmasked", "withoutmask", "bare"),
@@ -37,6 +39,10 @@ SYNONYMS = {
     NEGATIVE: (NEGATIVE, "no_face"),
 }  # fmt: skip
 """Names that published sets use, compared in lower case with ``_`` for spaces and dashes."""
+
+BOX = 4
+"""Numbers of a box in a line of YOLO's: a network's own boxes have their score behind them."""
+NO_YOLO = "not 'class x y width height', and not the points of a polygon"
 
 
 def standard_label(name: str, own: dict[str, str]) -> str | None:
@@ -56,6 +62,8 @@ def size_of(path: Path) -> tuple[int, int] | None:
 def read_coco_set(folder: Path, images: Path | None) -> list[Picture]:
     """A COCO JSON file, or all of a folder; pictures beside it unless ``images`` says where.
 
+    They may also lie as COCO's own: those of ``annotations/instances_NAME.json`` in ``NAME/``.
+
     Raises:
         InputError: a file isn't COCO, or a folder holds none that is.
     """
@@ -65,7 +73,9 @@ def read_coco_set(folder: Path, images: Path | None) -> list[Picture]:
     pictures: list[Picture] = []
     for file in files:
         beside = file.parent / file.stem
-        pictures += read_coco(file, images or (beside if beside.is_dir() else file.parent))
+        above = file.parent.parent / file.stem.removeprefix("instances_")
+        found = (place for place in (images, beside, above) if place and place.is_dir())
+        pictures += read_coco(file, next(found, file.parent), mended=False)
     return pictures
 
 
@@ -99,13 +109,14 @@ def _voc_face(thing: ET.Element) -> Annotation:
 def read_yolo(folder: Path, images: Path | None) -> list[Picture]:
     """YOLO: one text file per picture, ``class x y width height`` relative to the picture.
 
-    Names come from ``data.yaml``, ``classes.txt`` or ``obj.names``. A picture without a text file
-    has no faces.
+    A line may also be ``class x1 y1 x2 y2 x3 y3 ...``: a polygon, of which the box is taken. Names
+    come from ``data.yaml``, ``classes.txt`` or ``obj.names``. A picture without a text file has no
+    faces.
 
     Raises:
-        InputError: no names, or a line that isn't five numbers.
+        InputError: no names, or a line that is neither box nor polygon.
     """
-    names = _yolo_names(folder)
+    names, keypoints = _yolo_names(folder)
     where = Pictures(images or folder)
     texts = {}
     for file in sorted(folder.rglob("*.txt")):
@@ -114,48 +125,87 @@ def read_yolo(folder: Path, images: Path | None) -> list[Picture]:
             path = file.parent.with_name("images") / f"{file.stem}.jpg"  # the checks say: missing
         if path is not None:  # else classes.txt, or a read-me
             texts[path] = file
-    pictures = []
+    pictures, predicted = [], 0
     for path in _shown(sorted({*texts, *where})):
         size = size_of(path)
-        faces = _yolo_faces(texts[path], names, size) if size and path in texts else ()
+        rows = _yolo_rows(texts[path]) if size and path in texts else []
+        predicted += sum(len(row) == 1 + BOX + 1 for row in rows)
+        faces = _yolo_faces(texts[path], rows, names, keypoints, size) if size and rows else ()
         pictures.append(Picture(path, *(size or (0, 0)), folder.name, faces))
+    if predicted:
+        click.echo(
+            f"note: boxes with a score, as a network draws them: {predicted}; look at the contact "
+            "sheet, for what it got wrong would be learnt",
+            err=True,
+        )
     return pictures
 
 
-def _yolo_faces(file: Path, names: dict[int, str], size: tuple[int, int]) -> tuple[Annotation, ...]:
-    faces = []
+def _yolo_rows(file: Path) -> list[list[float]]:
+    rows = []
     for number, line in enumerate(_lines(file), 1):
-        if not line.strip():
-            continue
         try:
-            kind, x, y, width, height = (float(v) for v in line.split()[:5])
+            rows.append([float(value) for value in line.split()])
         except ValueError as error:
-            raise InputError(f"{file}:{number}: not 'class x y width height'") from error
+            raise InputError(f"{file}:{number}: {NO_YOLO}") from error
+    return rows
+
+
+def _yolo_faces(
+    file: Path,
+    rows: list[list[float]],
+    names: dict[int, str],
+    keypoints: int,
+    size: tuple[int, int],
+) -> tuple[Annotation, ...]:
+    faces = []
+    for number, row in enumerate(rows, 1):
+        if not row:
+            continue
+        kind, *numbers = row
         if kind not in names:
             known = ", ".join(map(str, sorted(names)))
             raise InputError(f"{file}:{number}: class {kind:g} has no name; there are: {known}")
-        box = Box(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+        box = _yolo_box(numbers, keypoints)
+        if box is None:
+            raise InputError(f"{file}:{number}: {NO_YOLO}")
         faces.append(Annotation(box.scaled(*size), names[int(kind)]))
     return tuple(faces)
 
 
-def _yolo_names(folder: Path) -> dict[int, str]:
+def _yolo_box(numbers: list[float], keypoints: int) -> Box | None:
+    """The box that the numbers behind a class say, relative to the picture; None: they say none."""
+    if len(numbers) in {BOX, BOX + 1, BOX + keypoints}:
+        x, y, width, height = numbers[:BOX]
+        box = Box(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+    elif len(numbers) > BOX and len(numbers) % 2 == 0 and not keypoints:
+        xs, ys = numbers[::2], numbers[1::2]
+        box = Box(min(xs), min(ys), max(xs), max(ys))
+    else:
+        return None
+    return box if all(map(math.isfinite, numbers)) else None
+
+
+def _yolo_names(folder: Path) -> tuple[dict[int, str], int]:
+    """The classes' names, and how many numbers of keypoints follow each box."""
     for file in (*folder.rglob("data.yaml"), *folder.rglob("data.yml")):
         try:
-            names = yaml.safe_load("\n".join(_lines(file)))["names"]
+            content = yaml.safe_load("\n".join(_lines(file)))
+            names = content["names"]
             pairs = names.items() if isinstance(names, dict) else enumerate(names)
-            return {int(number): str(name) for number, name in pairs}
-        except (yaml.YAMLError, ValueError, TypeError, KeyError) as error:
+            keypoints = math.prod(int(n) for n in content.get("kpt_shape") or (0,))
+            return {int(number): str(name) for number, name in pairs}, keypoints
+        except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(f"{file}: has no list 'names' of the classes: {error}") from error
     for pattern in ("classes.txt", "obj.names", "*.names"):
         for file in folder.rglob(pattern):
-            return dict(enumerate(line.strip() for line in _lines(file) if line.strip()))
+            return dict(enumerate(line.strip() for line in _lines(file) if line.strip())), 0
     raise InputError(f"{folder}: no data.yaml, classes.txt or obj.names says what the classes are")
 
 
 def _lines(file: Path) -> list[str]:
     try:
-        return file.read_text(encoding="utf-8").splitlines()
+        return file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file}: can't read it as text: {error}") from error
 
@@ -179,8 +229,8 @@ READERS: dict[str, Callable[[Path, Path | None], list[Picture]]] = {
 }
 
 
-def recognise(folder: Path) -> str:
-    """Which of :data:`READERS` a folder or file is for.
+def recognise(folder: Path, images: Path | None = None) -> str:
+    """Which of :data:`READERS` a folder or file is for, whose pictures may be elsewhere.
 
     Raises:
         UsageError: none of them.
@@ -189,13 +239,15 @@ def recognise(folder: Path) -> str:
         return "coco"
     if any(folder.rglob("*.xml")):
         return "voc"
-    stems = {path.stem for path in _pictures_in(folder)}
+    shown = images or folder
+    stems = {path.stem for path in _pictures_in(shown)}
     if any(path.stem in stems for path in folder.rglob("*.txt")):
         return "yolo"
-    if any(path.parent != folder for path in _pictures_in(folder)):
+    if any(path.parent != shown for path in _pictures_in(shown)):
         return "folders"
     raise UsageError(
-        f"{folder}: neither COCO (.json), Pascal VOC (.xml), YOLO (.txt) nor a folder per class"
+        f"{folder}: neither COCO (.json), Pascal VOC (.xml), YOLO (.txt) nor a folder per class; "
+        "if the pictures are elsewhere, --images says where"
     )
 
 

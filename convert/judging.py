@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from convert.coco import IN_REGION, check_size
 from convert.reference import look_at
 from convert.slices import SIZES, Look, sliced
 from maskedge.config import VerdictConfig
 from maskedge.errors import InputError
-from maskedge.geometry import boxes_array, iou_matrix
+from maskedge.geometry import boxes_array, inside_matrix, iou_matrix
 from maskedge.vision.base import LABELS
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from convert.coco import Picture
+    from convert.coco import Annotation, Picture
     from maskedge.camera.frame import Frame
     from maskedge.geometry import Boxes
     from maskedge.health.visits import Values
@@ -32,8 +33,6 @@ MATCH_IOU, LOOSE_IOU = 0.5, 0.3
 """Overlaps from which a found box is a face's: the field's, and one that lets annotators differ."""
 FREE = 0.2
 """Overlap with every annotated face below which a found box is of none of them."""
-LOWEST_SCORE = 0.02
-"""Detections down to here enter the precision-recall curve."""
 
 
 @dataclass(slots=True)
@@ -91,13 +90,18 @@ def judge(
 
     Args:
         pictures: with their annotations.
-        detector: should report scores down to :data:`LOWEST_SCORE`; None: not scored.
+        detector: should report scores down to :data:`convert.detector.score.FLOOR`; None: not
+            scored.
         classifier: None: not scored.
         threshold: least score of a face that the program would act on.
+
+    Raises:
+        InputError: a picture can't be read, or hasn't the size that its labels are for.
     """
     seen = Judged()
     for picture in pictures:
         frame = read_frame(picture.path)
+        check_size(picture.path, (picture.width, picture.height), frame.pixels)
         faces = detector.detect(frame) if detector else []
         seen.detections.append(faces)
         acted = [face for face in faces if face.score >= threshold]
@@ -105,8 +109,7 @@ def judge(
         on_found = classifier.classify(frame, [face.box for face in acted]) if classifier else ()
         if detector and classifier:
             seen.looks += look_at(frame, acted, on_found)
-            annotated = boxes_array([face.box for face in picture.faces])
-            nobody = np.flatnonzero(free_of(found, annotated))
+            nobody = np.flatnonzero(free_of(found, picture.faces))
             seen.nobody += [on_found[index] for index in nobody]
         known = [
             (f.box, i)
@@ -143,9 +146,21 @@ def match(
     return partner
 
 
-def free_of(found: Boxes, faces: Boxes) -> NDArray[np.bool_]:
-    """Which found boxes, float32 (N, 4), are of none of the faces, float32 (M, 4): bool (N,)."""
-    return np.asarray(iou_matrix(found, faces).max(axis=1, initial=0) < FREE, np.bool_)
+def free_of(found: Boxes, drawn: Sequence[Annotation]) -> NDArray[np.bool_]:
+    """Which found boxes are of nothing that is drawn.
+
+    Args:
+        found: float32 (N, 4), pixels.
+        drawn: faces, and regions that may hold some or that hold none.
+
+    Returns:
+        bool (N,).
+    """
+    faces = boxes_array([entry.box for entry in drawn])
+    regions = boxes_array([entry.box for entry in drawn if entry.region])
+    met = iou_matrix(found, faces).max(axis=1, initial=0) >= FREE
+    met |= inside_matrix(found, regions).max(axis=1, initial=0) >= IN_REGION
+    return np.asarray(~met, np.bool_)
 
 
 def classifier_report(seen: Judged) -> dict[str, Any]:

@@ -22,31 +22,30 @@ from convert.judging import FREE, free_of
 from convert.output import writable
 from maskedge.camera.frame import ChannelOrder, Frame
 from maskedge.config import DetectorConfig, InferenceConfig
-from maskedge.geometry import boxes_array
 from maskedge.vision.faces import open_detector
 from maskedge.vision.nms import suppress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from maskedge.geometry import Boxes
+    from convert.coco import Annotation
 
 MOST = 100
 """Detections of a picture that are looked at."""
 SHEET_ROWS = 8
 
 
-def negatives(faces: Boxes, found: Found) -> list[int]:
+def negatives(drawn: Sequence[Annotation], found: Found) -> list[int]:
     """Which detections are no face.
 
     Args:
-        faces: the labelled ones and regions that may hold one, float32 (faces, 4), pixels.
+        drawn: what is labelled: faces, regions that may hold some, and what is known to be none.
         found: the detections.
 
     Returns:
         Indices, best score first; of several on one spot only the first.
     """
-    free = np.flatnonzero(free_of(found.boxes, faces))
+    free = np.flatnonzero(free_of(found.boxes, drawn))
     boxes, scores = found.boxes[free].tolist(), found.scores[free].tolist()
     return [int(free[index]) for index in suppress(boxes, scores, FREE, len(free))]
 
@@ -114,7 +113,7 @@ def command(  # noqa: PLR0913 - its options
             frame = Frame(read_pixels(picture), ChannelOrder.RGB, 0.0)
             seen = [face for detector in detectors for face in detector.detect(frame)]
             found = Found.of(seen)
-            for index in negatives(boxes_array([e.box for e in picture.drawn]), found):
+            for index in negatives(picture.drawn, found):
                 mined += 1
                 told = round(float(found.scores[index]), 3)
                 entry = {"bbox": as_bbox(found.boxes[index]), "iscrowd": 0, "score": told}

@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 MOST_LOST = 0.005
 LEAST_AGREEMENT = 0.99
 REPRESENTATIVE = 400
+CURE = (
+    "give --representative more pictures, or train on with a smaller learning rate and weight decay"
+)
+"""What to do where the gate refuses what ``quantize`` made."""
 
 
 class GateError(MaskedgeError):
@@ -81,8 +85,11 @@ class Gate:
     int8_accuracy: float
     agreement: float
 
-    def check(self) -> None:
+    def check(self, cure: str = CURE) -> None:
         """Return if it may ship.
+
+        Args:
+            cure: what to do if it may not, for the error.
 
         Raises:
             GateError: it lost more than 0.5 points, or agrees on fewer than 99 % of the faces.
@@ -97,10 +104,7 @@ class Gate:
                 f"{100 * LEAST_AGREEMENT:g} %)"
             )
         if said:
-            raise GateError(
-                f"the int8 network {' and '.join(said)}: give --representative more pictures, or "
-                "train on with a smaller learning rate and weight decay"
-            )
+            raise GateError(f"the int8 network {' and '.join(said)}: {cure}")
 
 
 def compare(
@@ -169,6 +173,7 @@ def prove(
     descent: dict[str, Any] | None = None,
     checkpoint: str = "best",
     mean_of: int = 1,
+    cure: str = CURE,
 ) -> dict[str, Any]:
     """Quantise a trained classifier, hold it against its float self, and calibrate it.
 
@@ -182,6 +187,7 @@ def prove(
         descent: the network that training started from, for the JSON.
         checkpoint: which of the run's networks it is, for the JSON.
         mean_of: how many runs' weights the network is the mean of, for the JSON.
+        cure: see :meth:`Gate.check`.
 
     Returns:
         The JSON's content.
@@ -206,7 +212,7 @@ def prove(
             f"float {gate.float_accuracy:.4f}, int8 {gate.int8_accuracy:.4f}, "
             f"agreement {gate.agreement:.4f} on {len(truth)} validation faces"
         )
-        gate.check()
+        gate.check(cure)
         temperature = fit_temperature(truth, integer)
         figures = slices(run, draft, truth, exact, integer, temperature)
         figures = {"agreement": round(gate.agreement, 4), **figures}

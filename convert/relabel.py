@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from convert.coco import Labels, as_bbox, read_coco, read_pixels
+from convert.coco import IN_REGION, Labels, as_bbox, read_coco, read_pixels
 from convert.output import writable
 from maskedge.errors import InputError, ModelError
-from maskedge.geometry import iou_matrix
+from maskedge.geometry import boxes_array, inside_matrix, iou_matrix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -91,7 +91,7 @@ def agree(
     """Bring one picture's labels and the second annotator's boxes together.
 
     Args:
-        labels: COCO annotations; the ``bbox`` of those that both have drawn is changed.
+        labels: COCO annotations of faces; the ``bbox`` of those that both have drawn is changed.
         boxes: of the second annotator, float32 (faces, 4), pixels.
         scores: float32 (faces,).
 
@@ -157,7 +157,8 @@ def command(data: Path, yunet: Path, out: Path) -> None:
     labels = Labels(source)
     of_picture: dict[int, list[dict[str, Any]]] = {int(i["id"]): [] for i in labels.images}
     for entry in labels.annotations:
-        of_picture[int(entry["image_id"])].append(entry)
+        if not labels.region(entry):
+            of_picture[int(entry["image_id"])].append(entry)
     annotator = SecondAnnotator(yunet)
     writable(out.parent)
     counts = {"changed": 0, "added": 0, "regions": 0}
@@ -166,7 +167,10 @@ def command(data: Path, yunet: Path, out: Path) -> None:
     for image, picture in zip(labels.images, shown, strict=True):
         entries = of_picture[int(image["id"])]
         before = [entry["bbox"] for entry in entries]
-        changed, added = agree(entries, *annotator.faces(read_pixels(picture)))
+        boxes, scores = annotator.faces(read_pixels(picture))
+        told = boxes_array([entry.box for entry in picture.drawn if entry.region])
+        apart = inside_matrix(boxes, told).max(axis=1, initial=0) < IN_REGION
+        changed, added = agree(entries, boxes[apart], scores[apart])
         counts["changed"] += changed
         after = (entry["bbox"] for entry in entries)
         pairs.setdefault(picture.source, []).extend(

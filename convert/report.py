@@ -80,7 +80,8 @@ def kept(figures: Mapping[str, Any]) -> dict[str, Any]:
 def merged(before: Mapping[str, Any], measured: Mapping[str, Any]) -> dict[str, Any]:
     """New figures, and those parts of the old ones that weren't measured again."""
     models = {**before.get("models", {}), **measured["models"]}
-    return {**before, **measured, "models": models}
+    known = {part: figures for part, figures in before.items() if part != "unlike"}
+    return {**known, **measured, "models": models}
 
 
 def current(name: str, figures: Mapping[str, Any], networks: Sequence[ModelFile]) -> dict[str, Any]:

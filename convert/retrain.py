@@ -36,6 +36,9 @@ DEFAULTS = Recipe(
 )  # fmt: skip
 """Gentle: a low rate for a few hundred steps, the first blocks left as they are."""
 
+CURE = "train anew, in another --out, with a smaller --rate or fewer --steps"
+"""What to do where the new network is too far from its own float form."""
+
 
 class RefusedError(MaskedgeError):
     """The new network is worse than the one in use somewhere that matters."""
@@ -98,7 +101,7 @@ def retrain(
         run = ClassifierRun.open(folder)
         descent = {"file": champion.path.name, "sha256": champion.sha256}
         descent["training"] = champion.card.get("training", {})
-        prove(run, model, draft, shift=shift_of(champion), descent=descent)
+        prove(run, model, draft, shift=shift_of(champion), descent=descent, cure=CURE)
         report = judged(test_of(store, champion.path, draft), champion, draft)
         report["float_copy"] = copied
         (folder / "report.json").write_text(json.dumps(report, indent=2), encoding="utf-8")
@@ -144,11 +147,13 @@ def readable(report: dict[str, Any]) -> str:
         ]
         for c in report["criteria"]
     ]  # fmt: skip
-    won, lost = report["mcnemar"]["challenger_only"], report["mcnemar"]["champion_only"]
+    told = report["mcnemar"]
     test = (
         f"On {report['faces']} test faces of {report['groups']} groups, the new network is right "
-        f"on {won} that the one in use gets wrong, and wrong on {lost} that it gets right "
-        f"(McNemar's exact test: p = {report['mcnemar']['p']:.4f})."
+        f"on {told['challenger_only']} that the one in use gets wrong, and wrong on "
+        f"{told['champion_only']} that it gets right. By most of their faces it wins "
+        f"{told['groups_won']} groups and loses {told['groups_lost']} (McNemar's exact test: "
+        f"p = {told['p']:.4f})."
     )
     old, new = (report[name]["sha256"][:12] for name in ("champion", "challenger"))
     reasons = "\n".join(f"- {reason}" for reason in report["reasons"])
@@ -251,6 +256,10 @@ def command(
 
     champion = ModelFile.load(model or models_dir() / SHIPPED)
     recipe = recipe_of(champion, **options)
-    store = CropStore.load(out / "crops") if resume else open_store(data, others, out, landmarks)
+    store = (
+        CropStore.load(out / "crops")
+        if resume
+        else open_store(data, others, out, landmarks, recipe)
+    )
     report = retrain(champion, store, out, recipe, share=share)
     click.echo(f"{out / champion.path.name}: {report['reasons'][0]}; see {out / 'report.md'}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from convert.importers import PICTURES
 from convert.judging import read_frame
 from convert.metrics import summary
 from maskedge.errors import InputError
@@ -38,7 +39,7 @@ def read_tags(path: Path) -> Tags:
     """
     tags: Tags = {}
     try:
-        with path.open(encoding="utf-8", newline="") as lines:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
             for number, row in enumerate(csv.reader(lines), 1):
                 if not row or row == ["file", "tag"]:
                     continue
@@ -73,17 +74,22 @@ def judge_crops(folder: Path, classifier: MaskClassifier, tags: Mapping[str, set
         InputError: there is no crop, or one can't be read.
     """
     called: dict[str, dict[str, int]] = {}
-    for path in sorted(folder.glob("*/*.jpg")):
+    for path in sorted(p for p in folder.glob("*/*") if p.suffix.lower() in PICTURES):
         frame = read_frame(path)
         side = max(frame.width, frame.height) * (1 - 2 * MARGIN)
         x, y = (frame.width - side) / 2, (frame.height - side) / 2
         scores = classifier.classify(frame, [Box(x, y, x + side, y + side)])
         called.setdefault(path.parent.name, {})[path.name] = int(scores[0].argmax())
     if not called:
-        raise InputError(f"{folder}: holds no crops; it needs folders of .jpg, e.g. not_covered/")
-    every = {name: label for members in called.values() for name, label in members.items()}
+        raise InputError(
+            f"{folder}: holds no crops; it needs folders of pictures, e.g. not_covered/"
+        )
+    every = [row for members in called.values() for row in members.items()]
     found: dict[str, Any] = {kind: _shares(list(m.values())) for kind, m in called.items()}
-    tagged = {tag: [every[f] for f in files if f in every] for tag, files in sorted(tags.items())}
+    tagged = {
+        tag: [label for name, label in every if name in files]
+        for tag, files in sorted(tags.items())
+    }
     return {**found, "by_tag": {tag: _shares(rows) for tag, rows in tagged.items() if rows}}
 
 

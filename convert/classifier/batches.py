@@ -62,6 +62,61 @@ def split(store: CropStore, held_out: float) -> tuple[NDArray[np.int64], NDArray
     return np.flatnonzero(~shared & ~tested), np.flatnonzero(validation)
 
 
+def divided(store: CropStore, held_out: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """As :func:`split`, when there is something to train and to validate on.
+
+    Raises:
+        InputError: there isn't, or nothing of the user's own is left to train on.
+    """
+    training, validation = split(store, held_out)
+    if not len(validation):
+        raise InputError(
+            "no faces to validate on: give a set with val.json, or train with more --held-out"
+        )
+    own = store.records["own"]
+    for whose, chosen in (("the", np.ones(len(own), bool)), ("your own", own)):
+        if chosen.any() and not pools(store, training[chosen[training]]):
+            said = _lost(store, training, chosen)
+            raise InputError(f"none of {whose} faces is left to train on: {said}")
+    return training, validation
+
+
+def _lost(store: CropStore, training: NDArray[np.int64], chosen: NDArray[np.bool_]) -> str:
+    """Where training faces went of which none is left, and what helps."""
+    records = store.records
+    meant = chosen & ~records["validation"] & ~records["test"]
+    tested = meant & np.isin(records["group"], records["group"][records["test"]])
+    unsure = meant & np.isin(np.arange(len(records)), training)
+    counts = {
+        "look like test pictures or are of their groups": tested.sum(),
+        "are of groups that are validated on": (meant & ~tested & ~unsure).sum(),
+        "are not surely faces, or not surely none: give --landmarks": unsure.sum(),
+    }
+    said = ", ".join(f"{count} {why}" for why, count in counts.items() if count)
+    return (
+        f"of {meant.sum()} in train.json{said and ', '}{said}; add pictures of other people, "
+        "places or days: what looks alike, or is of one group, stays together"
+    )
+
+
+def told(store: CropStore, training: NDArray[np.int64], validation: NDArray[np.int64]) -> str:
+    """How many faces train, validate, test, or do nothing, in words."""
+    own, test = store.records["own"], np.flatnonzero(store.records["test"])
+    used = np.concatenate([training, validation, test])
+    parts = {
+        "to train on": training,
+        "to validate on": validation,
+        "to test with": test,
+        "unused, their groups validating or tested": np.setdiff1d(np.arange(len(own)), used),
+    }
+    counts = (
+        f"{len(faces)} {use}" + (f" ({own[faces].sum()} your own)" if own.any() else "")
+        for use, faces in parts.items()
+        if len(faces)
+    )
+    return f"{len(own)} faces: {', '.join(counts)}"
+
+
 def pools(store: CropStore, indices: NDArray[np.int64]) -> dict[str, NDArray[np.int64]]:
     """The training faces of each stream that has any."""
     records = store.records[indices]
@@ -113,8 +168,6 @@ class Batches(keras.utils.PyDataset):  # type: ignore[misc]
         super().__init__(workers=1, max_queue_size=12)
         self._store, self._recipe, self._steps, self._epoch = store, recipe, steps, epoch
         self._pools = pools(store, indices)
-        if not self._pools:
-            raise InputError("no training faces: every class of the data is empty")
         weights = np.array([STREAMS[name] for name in self._pools])
         self._weights = weights / weights.sum()
 

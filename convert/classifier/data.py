@@ -1,7 +1,7 @@
 """Training crops: every labelled face cut out once, with landmarks, groups and allowed labels.
 
 A *store* keeps, for each face, a square of twice the box's longer edge (room for jitter, rotation
-and drawn masks) at its own resolution, at most :data:`STORED_SIDE` pixels, in one flat file that
+and drawn masks) at its own resolution, at most :func:`stored_side` pixels, in one flat file that
 workers map into memory. What a label means is a bit mask of classes: "not covered" allows both
 ``without_mask`` and ``incorrect_mask``, and the loss takes that as it is.
 """
@@ -16,8 +16,9 @@ import click
 import cv2
 import numpy as np
 
-from convert.coco import NEGATIVE, read_coco
+from convert.coco import NEGATIVE, check_size, read_coco
 from convert.importers import PICTURES
+from convert.likeness import NEAR
 from maskedge.errors import InputError, ModelError
 from maskedge.geometry import Box
 from maskedge.vision.likeness import picture_hash
@@ -42,6 +43,8 @@ NOBODY = 0
 """No class is allowed: what is shown is no face, and none of the labels is to be believed."""
 
 STORED_SIDE = 192
+"""Longest edge of a stored square, pixels, for networks up to :data:`STORED_FOR`."""
+STORED_FOR = 112
 STORED_PADDING = 0.5
 """The stored square is (1 + 2 * 0.5) times the box's longer edge."""
 FACE_OF_STORED = 1 / (1 + 2 * STORED_PADDING)
@@ -65,7 +68,11 @@ RECORD = np.dtype(
 )
 """One face: ``face`` is the box's longer edge in the picture; landmarks (right eye, left eye, nose,
 right and left mouth corner; YuNet's order) are relative to the stored square, NaN when unknown.
-Faces of ``test`` are neither trained on nor chosen by; ``own`` are the user's in retraining."""
+Faces of ``test`` are neither trained on nor chosen by; ``own`` are the user's in retraining.
+``name`` is what the division draws by: that of a named group, or else the picture's."""
+LONGEST_NAME = RECORD["name"].itemsize // 4
+SET = "\0"
+"""Before what tells the groups of one name in several sets apart; nothing is drawn by that."""
 
 
 class Sample(NamedTuple):
@@ -73,7 +80,8 @@ class Sample(NamedTuple):
 
     ``box`` is None where the picture shows one face: the face finder then says where it is, and
     without one (or for tight crops, ``margin`` > 0) it is the middle less that margin. Samples of
-    one ``group``, where it is named, are in one part, as near-duplicates are.
+    one ``group``, where it is named, are in one part, as near-duplicates are. ``size`` is the width
+    and height that the box is for, zeros where nobody said.
     """
 
     picture: Path
@@ -86,9 +94,10 @@ class Sample(NamedTuple):
     group: str = ""
     test: bool = False
     own: bool = False
+    size: tuple[int, int] = (0, 0)
 
 
-def near_groups(hashes: NDArray[np.uint64], distance: int = 6) -> NDArray[np.int64]:
+def near_groups(hashes: NDArray[np.uint64], distance: int = NEAR) -> NDArray[np.int64]:
     """Number the groups of pictures whose hashes differ in at most ``distance`` bits (transitive).
 
     Two hashes that differ in at most seven bits have one of their eight bytes in common
@@ -129,6 +138,25 @@ def join_groups(groups: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.i
             leader = first.setdefault(name, index)
             parent[_root(parent, int(groups[index]))] = _root(parent, int(groups[leader]))
     return np.array([_root(parent, int(group)) for group in groups], np.int64)
+
+
+def _drawn_by(
+    pictures: Sequence[str], names: Sequence[str], groups: NDArray[np.int64]
+) -> list[str]:
+    """What the division draws each face by: once per group if that has a name, else per picture.
+
+    Args:
+        pictures: names of the faces' pictures.
+        names: those of their groups, empty where there is none.
+        groups: into which the named ones and near-duplicates were joined.
+    """
+    first = dict[int, str]()
+    for group, name in zip(groups.tolist(), names, strict=True):
+        if name:
+            first.setdefault(group, name.partition(SET)[0])
+    drawn = [first.get(g, p) for g, p in zip(groups.tolist(), pictures, strict=True)]
+    # Cut short, many would be one; a digest has just the length that there is room for.
+    return [hashlib.sha256(n.encode()).hexdigest() if len(n) > LONGEST_NAME else n for n in drawn]
 
 
 def _root(parent: NDArray[np.int64], i: int) -> int:
@@ -248,9 +276,8 @@ def coco_samples(coco: Path, images: Path, *, validation: bool) -> Iterator[Samp
             if face.ignored or (kind == "face" and validation):
                 continue
             source = picture.source or coco.stem
-            yield Sample(
-                picture.path, face.box, bits, kind, source, validation, group=picture.group
-            )
+            sample = Sample(picture.path, face.box, bits, kind, source, validation)
+            yield sample._replace(group=picture.group, size=(picture.width, picture.height))
         if not validation:
             yield from no_faces(coco, picture)
 
@@ -259,9 +286,8 @@ def no_faces(coco: Path, picture: Picture) -> Iterator[Sample]:
     """What looks like a face in a training picture of a COCO file and is none."""
     source = picture.source or coco.stem
     for box in picture.negatives:
-        yield Sample(
-            picture.path, box, NOBODY, NEGATIVE, source, validation=False, group=picture.group
-        )
+        sample = Sample(picture.path, box, NOBODY, NEGATIVE, source, validation=False)
+        yield sample._replace(group=picture.group, size=(picture.width, picture.height))
 
 
 def folder_samples(
@@ -310,11 +336,21 @@ class Lost:
         return "; ".join(said)
 
 
-def build_store(
+def stored_side(size: int) -> int:
+    """Longest edge of the stored squares, pixels, that a network's input of ``size`` makes use of.
+
+    A larger input is for faces that are larger themselves: cut out smaller, they'd have nothing
+    more to show it.
+    """
+    return max(STORED_SIDE, round(STORED_SIDE / STORED_FOR * size))
+
+
+def build_store(  # noqa: PLR0913 - all but three are named settings
     samples: list[Sample],
     folder: Path,
     finder: FaceFinder | None,
     *,
+    side: int = STORED_SIDE,
     smallest: float = 12.0,
     progress: Callable[[list[Sample]], list[Sample]] = list,
 ) -> CropStore:
@@ -324,15 +360,16 @@ def build_store(
         samples: faces, those of one picture one after another.
         folder: written to.
         finder: finds landmarks, and faces where a sample has no box; None: neither.
+        side: longest edge of a stored square, pixels; see :func:`stored_side`.
         smallest: shorter faces (longer edge, pixels) are left out.
         progress: wraps the list in a progress bar.
 
     Raises:
-        InputError: nothing could be cut out.
+        InputError: nothing could be cut out, or a picture has another size than its labels are for.
     """
     folder.mkdir(parents=True, exist_ok=True)
     records = np.zeros(len(samples), RECORD)
-    hashes, groups = np.zeros(len(samples), np.uint64), list[str]()
+    hashes, groups, names = np.zeros(len(samples), np.uint64), list[str](), list[str]()
     count, offset = 0, 0
     lost = Lost()
     path: Path | None = None
@@ -346,22 +383,24 @@ def build_store(
             if pixels is None:
                 lost.unread.setdefault(str(path))
                 continue
+            check_size(sample.picture, sample.size, pixels)
             box = _resolve(sample, pixels, finder)
             if box is None or box.size < smallest:
                 lost.faceless += box is None
                 lost.small += box is not None
                 continue
-            side = min(STORED_SIDE, round(box.size / FACE_OF_STORED))
-            square = square_crop(pixels, box, side, STORED_PADDING)
+            edge = min(side, round(box.size / FACE_OF_STORED))
+            square = square_crop(pixels, box, edge, STORED_PADDING)
             points, score = finder.landmarks(square) if finder else (np.float32(np.nan), 0.0)
             out.write(square.tobytes())
             record = records[count]
-            record["offset"], record["side"], record["allowed"] = offset, side, sample.allowed
+            record["offset"], record["side"], record["allowed"] = offset, edge, sample.allowed
             record["kind"], record["source"], record["face"] = sample.kind, sample.source, box.size
             record["landmarks"], record["landmark_score"] = points, score
-            record["validation"], record["name"] = sample.validation, sample.picture.name
-            record["test"], record["own"] = sample.test, sample.own
+            record["validation"], record["test"] = sample.validation, sample.test
+            record["own"] = sample.own
             groups.append(sample.group)
+            names.append(sample.picture.name)
             hashes[count] = digest
             offset += square.size
             count += 1
@@ -371,5 +410,6 @@ def build_store(
         raise InputError(f"of {len(samples)} labelled faces none can be used: {said}")
     records = records[:count]
     records["group"] = join_groups(near_groups(hashes[:count]), groups)
+    records["name"] = _drawn_by(names, groups, records["group"])
     np.save(folder / "records.npy", records)
     return CropStore.load(folder)

@@ -22,6 +22,7 @@ from convert.classifier.data import (
     coco_samples,
     folder_samples,
     no_faces,
+    stored_side,
 )
 from convert.coco import read_coco
 from convert.output import writable
@@ -137,7 +138,7 @@ def _is_there(file: str, faces: Counter[str]) -> bool:
 
 
 def open_crops(
-    out: Path, samples: list[Sample], landmarks: Path | None, *, resume: bool
+    out: Path, samples: list[Sample], landmarks: Path | None, size: int, *, resume: bool
 ) -> CropStore:
     """The crops of a run: cut out once, then reused as long as they are of the same faces.
 
@@ -145,6 +146,7 @@ def open_crops(
         out: folder of the run.
         samples: its faces.
         landmarks: YuNet's file, if any.
+        size: rows and columns of the network's input, pixels.
         resume: whether the run has trained on them before.
 
     Raises:
@@ -152,7 +154,8 @@ def open_crops(
         InputError: nothing could be cut out.
     """
     told = [tuple(s._replace(picture=Path(s.picture.name))) for s in samples]  # a folder may move
-    digest = sha256(repr((told, landmarks and landmarks.name)).encode()).hexdigest()
+    side = stored_side(size)
+    digest = sha256(repr((told, landmarks and landmarks.name, side)).encode()).hexdigest()
     known = out / "crops" / "samples.sha256"
     if (out / "crops" / "records.npy").exists():
         if not known.exists() or known.read_text(encoding="utf-8") == digest:
@@ -168,6 +171,7 @@ def open_crops(
         samples,
         writable(out / "crops"),
         finder,
+        side=side,
         progress=lambda items: tqdm(items, desc="faces", unit="face", dynamic_ncols=True),
     )
     known.write_text(digest, encoding="utf-8")

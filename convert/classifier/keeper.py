@@ -43,16 +43,16 @@ def shrunk(square: Pixels, face: float) -> Pixels:
 class Validation:
     """Figures over validation crops, as they are and with faces shrunk to :data:`SMALL` pixels.
 
-    Every second face of the two frequent classes is enough to choose an epoch by.
+    Every second face of each of the two frequent classes is enough to choose an epoch by.
     """
 
     def __init__(self, store: CropStore, indices: NDArray[np.int64], recipe: Recipe) -> None:
-        often = targets(store.records["allowed"][indices]).argmax(1) != LABELS.index(
-            "incorrect_mask"
-        )
-        indices = indices[~often | (np.cumsum(often) % 2 == 0)]
+        labels = targets(store.records["allowed"][indices]).argmax(1)
+        chosen = labels == LABELS.index("incorrect_mask")
+        for frequent in np.unique(labels[~chosen]):  # each by itself: they may alternate
+            chosen[np.flatnonzero(labels == frequent)[::2]] = True
+        indices, self.labels = indices[chosen], labels[chosen]
         records = store.records[indices]
-        self.labels = targets(records["allowed"]).argmax(1)
         self.parts = {
             "own": records["validation"].astype(bool),
             "held": ~records["validation"].astype(bool),

@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from tqdm import tqdm
 
-from convert.classifier.batches import BITS, EXACT, Batches, Mixed, targets
-from convert.classifier.data import FaceFinder, build_store, coco_samples, stable_share
+from convert.classifier.batches import BITS, EXACT, Batches, Mixed, divided, pools, targets
+from convert.classifier.data import (
+    SET,
+    FaceFinder,
+    build_store,
+    coco_samples,
+    stable_share,
+    stored_side,
+)
 from maskedge.errors import InputError
 from maskedge.vision.base import LABELS
 
@@ -38,8 +45,8 @@ def samples(folders: Sequence[Path], *, own: bool) -> Iterator[Sample]:
         files = {part: folder / f"{part}.json" for part in ("train", "val", "test")}
         if not files["test"].exists() and not files["val"].exists():
             raise InputError(
-                f"{folder}: has neither test.json nor val.json; split it by "
-                "python -m convert dataset"
+                f"{folder}: has neither test.json nor val.json, so nothing to test with; divide it "
+                "by python -m convert dataset, and see what that notes of empty parts"
             )
         for part, file in files.items():
             if not file.exists():
@@ -52,17 +59,17 @@ def samples(folders: Sequence[Path], *, own: bool) -> Iterator[Sample]:
                     own=own,
                     test=test,
                     validation=part == "val" and not test,
-                    group=f"{folder}/{sample.group}" if sample.group else "",
+                    group=f"{sample.group}{SET}{folder}" if sample.group else "",
                 )
 
 
 def open_store(
-    own: Sequence[Path], others: Sequence[Path], out: Path, landmarks: Path | None
+    own: Sequence[Path], others: Sequence[Path], out: Path, landmarks: Path | None, recipe: Recipe
 ) -> CropStore:
-    """All faces, cut out.
+    """All faces, cut out for a network of the recipe's input size.
 
     Raises:
-        InputError: there are too few test faces, or none of a label.
+        InputError: there are too few test faces, or none of a label; or nothing to train on.
     """
     everything = [*samples(own, own=True), *samples(others, own=False)]
     truth = [s.allowed for s in everything if s.test and s.kind in EXACT]
@@ -71,10 +78,12 @@ def open_store(
         everything,
         out / "crops",
         FaceFinder(landmarks) if landmarks else None,
+        side=stored_side(recipe.size),
         progress=lambda items: tqdm(items, desc="faces", unit="face", dynamic_ncols=True),
     )
     try:
         _enough(store.records["allowed"][faces_to_test(store)])
+        divided(store, recipe.held_out)
     except InputError:
         (out / "crops" / "records.npy").unlink()  # there is nothing to go on with
         raise
@@ -112,7 +121,7 @@ def mixer(share: float) -> Callable[[CropStore, NDArray[np.int64], Recipe, int, 
         own = store.records["own"][training]
         number = round(share * recipe.batch)
         parts = [(training[own], number), (training[~own], recipe.batch - number)]
-        parts = [part for part in parts if len(part[0])]
+        parts = [part for part in parts if pools(store, part[0])]
         if len(parts) == 1:
             return Batches(store, training, recipe, steps, epoch)
         return Mixed(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,12 +115,11 @@ def representative(run: ClassifierRun, count: int) -> Iterator[NDArray[np.float3
 
     recipe, store = run.recipe, run.store
     steps = max(1, count // 2 // recipe.batch)
-    for crops, _ in (
-        b for b in map(Batches(store, run.training, recipe, steps).__getitem__, range(steps))
-    ):
-        yield from crops
+    augmented = min(count // 2, steps * recipe.batch)
+    batches = map(Batches(store, run.training, recipe, steps).__getitem__, range(steps))
+    yield from islice((crop for crops, _ in batches for crop in crops), augmented)
     rng = np.random.default_rng(recipe.seed)
-    for index in rng.choice(run.training, count - steps * recipe.batch):
+    for index in rng.choice(run.training, count - augmented):
         yield plain(store.square(int(index)), recipe.size, recipe.padding).astype(np.float32)
 
 

@@ -73,20 +73,19 @@ def train(  # noqa: PLR0913 - two of them for retraining alone
     Raises:
         UsageError: the folder has a run and ``resume`` isn't asked, or the other way round; or it
             is a run of another network.
-        InputError: there are no faces of an exact label to validate on.
+        InputError: there are no faces to train on, or none of an exact label to validate on.
     """
     import keras
 
-    from convert.classifier.batches import Batches, split, untaught
+    from convert.classifier.batches import Batches, divided, told, untaught
     from convert.classifier.keeper import Keeper, Validation
 
     if resume != (folder / "last" / "state.json").exists():
         raise _not_so(folder, resume=resume)
     if resume:
         same_settings(folder, FIXED, asdict(recorded(folder)), asdict(recipe))
-    training, validation = split(store, recipe.held_out)
-    if not len(validation):
-        raise InputError("no faces to validate on: give a set with val.json, or more --held-out")
+    training, validation = divided(store, recipe.held_out)
+    click.echo(told(store, training, validation))
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(asdict(recipe), indent=1)
     replace(folder / "recipe.json", lambda path: path.write_text(text, encoding="utf-8"))
@@ -339,7 +338,7 @@ def command(data: Path, out: Path, **options: Any) -> None:
         if unused := unheard(tags, samples):
             click.echo(f"note: {options['tags']}: tags {unused}", err=True)
         samples = list(noted(samples, tags))
-    store = open_crops(out, samples, options["landmarks"], resume=resume)
+    store = open_crops(out, samples, options["landmarks"], recipe.size, resume=resume)
     history = train(store, out, recipe, resume=resume)
     history_plot(history, out / "history.png", ("loss", "balanced", "small_balanced", "score"))
     best = max(history, key=lambda entry: entry["score"])

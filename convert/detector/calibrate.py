@@ -2,8 +2,8 @@
 
 The network's own score is the overlap it expects, which says little to a person and differs from
 training to training. A logistic curve over its logit (Platt, 1999), fitted on pictures that it
-wasn't trained on, turns it into the share of such boxes that are faces; order, and so average
-precision, stay as they are. ``python -m convert calibrate`` writes the two numbers into
+wasn't trained on, turns it into the share of such boxes that are faces; their
+order stays as it is. ``python -m convert calibrate`` writes the two numbers into
 the JSON beside each network.
 """
 

@@ -2,7 +2,8 @@
 
 Matching is COCO's (pycocotools): over all pictures, detections from the best score down take the
 face that they overlap most and that is still free; the rest are false. A detection that only
-meets an ignored face is left out of the count, as is an unmatched one smaller than ``min_size``.
+meets an ignored face is left out of the count, and so is one that lies in a region of many
+(``iscrowd``), or an unmatched one smaller than ``min_size``.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from maskedge.geometry import iou_matrix
+from maskedge.geometry import boxes_array, inside_matrix, iou_matrix
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
     from maskedge.vision.base import Face
 
 LOW = 0.02
-"""Score from which detections enter the precision-recall curve: a detector is opened with it."""
+"""A network's own score from which detections enter the precision-recall curve: a detector without
+calibration is opened with it."""
+FLOOR = 1e-5
+"""The same for one whose score is the probability of a face, of which far less is a lot."""
 MOST = 200
 """Faces per picture that it may find."""
 PRECISION = 0.95
@@ -42,12 +46,14 @@ class Truth:
         labels: a name for each.
         ignored: bool (faces,), true where finding it is neither right nor wrong.
         scale: input pixels per picture pixel; face sizes are told in input pixels.
+        regions: float32 (regions, 4), those of the boxes that may hold many faces.
     """
 
     boxes: Boxes
     labels: tuple[str, ...]
     ignored: NDArray[np.bool_]
     scale: float = 1.0
+    regions: Boxes = field(default_factory=lambda: np.empty((0, 4), np.float32))
 
     @classmethod
     def of(cls, picture: Picture, side: int = 320) -> Truth:
@@ -57,6 +63,7 @@ class Truth:
             tuple(f.label for f in picture.faces),
             np.array([f.ignored for f in picture.faces], bool),
             side / max(picture.width, picture.height),
+            boxes_array([f.box for f in picture.faces if f.crowd]),
         )
 
 
@@ -166,6 +173,7 @@ def _match(found: Found, truth: Truth, iou: float, min_size: float, tally: _Tall
     overlaps = iou_matrix(found.boxes, truth.boxes)
     found_size = (found.boxes[:, 2:] - found.boxes[:, :2]).max(axis=1, initial=0) * truth.scale
     spared = (found_size < min_size) | (overlaps[:, ignored] >= iou).any(axis=1)
+    spared |= (inside_matrix(found.boxes, truth.regions) >= iou).any(axis=1)
     best = np.full(len(size), -1.0)
     for index in np.argsort(-found.scores, kind="stable"):
         free = np.where((best < 0) & ~ignored, overlaps[index], 0.0)

@@ -143,6 +143,7 @@ def train(  # noqa: PLR0913 - all but three are named settings
     validation = {"held_out": held_out} if held_out else {}
     if (data / "val.json").exists():
         validation["val"] = read_coco(data / "val.json", data / "val")[:limit]
+    pictures = apart(pictures, [p for examined in validation.values() for p in examined])
     keeper = Keeper(files, asdict(settings), validation, validate_every)
     model = keeper.resumed() if resume else _fresh(settings, steps, weights, start)
     batches = DetectorBatches(
@@ -169,11 +170,46 @@ def train(  # noqa: PLR0913 - all but three are named settings
 
 
 def split(pictures: list[Picture], hold_out: int) -> tuple[list[Picture], list[Picture]]:
-    """Training pictures, and every ``hold_out``-th one, which isn't trained on."""
+    """Training pictures, and every ``hold_out``-th one, which isn't trained on.
+
+    Pictures of one group, where the set names groups, count as one.
+    """
     if not hold_out:
         return pictures, []
-    held_out = pictures[hold_out // 2 :: hold_out]
-    return [p for i, p in enumerate(pictures) if i % hold_out != hold_out // 2], held_out
+    numbers: dict[str, int] = {}
+    parts: tuple[list[Picture], list[Picture]] = [], []
+    for picture in pictures:
+        number = numbers.setdefault(picture.group or str(picture.path), len(numbers))
+        parts[number % hold_out == hold_out // 2].append(picture)
+    return parts
+
+
+def apart(pictures: list[Picture], examined: Sequence[Picture]) -> list[Picture]:
+    """Training pictures without those that look like one that the detector is examined on.
+
+    Where most do, which is so with a fixed camera's, they stay, and that is told.
+
+    Raises:
+        InputError: one can't be read.
+    """
+    from convert.likeness import alike  # noqa: PLC0415 - loads OpenCV
+
+    known = alike(pictures, examined)
+    if 2 * sum(known) > len(known):
+        click.echo(
+            f"note: {sum(known)} of {len(known)} training pictures look like one that is held out "
+            "or of validation, as those of a fixed camera do; they are trained on, so expect less "
+            "in other places than is measured here",
+            err=True,
+        )
+        return pictures
+    if any(known):
+        click.echo(
+            f"left out of training: {sum(known)} pictures that look like one that is held out or "
+            "of validation",
+            err=True,
+        )
+    return [picture for picture, seen in zip(pictures, known, strict=True) if not seen]
 
 
 def load_weights(network: Any, path: Path, option: str) -> None:

@@ -1,16 +1,28 @@
 """From data folders to crops: what is wrong with them is told, and crops are those of the data."""
 
 import json
+import shutil
 
 import cv2
 import numpy as np
 import pytest
 from drawn_people import write_set
 
-from convert.classifier.data import INCORRECT, NOBODY, WITH, WITHOUT, FaceFinder, coco_samples
+from convert.classifier.batches import split
+from convert.classifier.data import (
+    INCORRECT,
+    NOBODY,
+    WITH,
+    WITHOUT,
+    FaceFinder,
+    Sample,
+    build_store,
+    coco_samples,
+)
 from convert.classifier.gather import collect, noted, open_crops, unheard
 from convert.classifier.own import samples as own_samples
 from convert.coco import NEGATIVE
+from maskedge.box import Box
 from maskedge.errors import InputError, UsageError
 
 
@@ -23,7 +35,8 @@ def data(tmp_path):
 
 
 def crops(data, out, **options):
-    return open_crops(out, collect(data, None, None), None, **{"resume": False, **options})
+    given = {"size": 112, "resume": False, **options}
+    return open_crops(out, collect(data, None, None), None, **given)
 
 
 def test_pictures_that_can_not_be_read_are_counted_and_named(data, tmp_path, capsys):
@@ -34,6 +47,18 @@ def test_pictures_that_can_not_be_read_are_counted_and_named(data, tmp_path, cap
     said = capsys.readouterr().err
     assert "2 pictures that can't be read, the first" in said
     assert "train_001.jpg" in said
+
+
+def test_a_larger_input_is_trained_on_faces_that_fill_it(tmp_path):
+    cv2.imwrite(str(tmp_path / "near.png"), np.full((500, 400, 3), 90, np.uint8))
+    near = Sample(tmp_path / "near.png", Box(50, 50, 350, 450), WITH, "with", "s", validation=False)
+    sides = []
+    for size in (64, 112, 224):
+        store = open_crops(tmp_path / str(size), [near], None, size, resume=False)
+        sides.append(int(store.records["side"][0]))
+    assert sides == [192, 192, 384]
+    crops = open_crops(tmp_path / "64", [near], None, 224, resume=False)
+    assert crops.records["side"][0] == 384  # cut out anew
 
 
 def test_faces_too_small_are_counted(data, tmp_path, capsys):
@@ -179,10 +204,50 @@ def test_faces_of_one_named_group_are_of_one_group_in_the_crops(data, tmp_path):
     for image, name in zip(content["images"], ("ann", "bob", "ann", ""), strict=True):
         image["group"] = name
     file.write_text(json.dumps(content))
-    records = crops(data, tmp_path / "run").records
-    of = {str(r["name"]): int(r["group"]) for r in records}
-    assert of["train_000.jpg"] == of["train_002.jpg"]
-    assert len(set(of.values())) == 5
+    records = crops(data, tmp_path / "run").records[::3]  # a picture has three faces
+    assert records["group"][0] == records["group"][2]
+    assert len(set(records["group"])) == 5
+    assert records["name"][:4].tolist() == ["ann", "bob", "ann", "train_003.jpg"]
+
+
+def faces_of(folder, names, groups):
+    """A face each of pictures that aren't alike."""
+    for number, (name, group) in enumerate(zip(names, groups, strict=True)):
+        noise = np.random.default_rng(number).integers(0, 256, (8, 8, 3), np.uint8)
+        pixels = cv2.resize(noise, (60, 60), interpolation=cv2.INTER_CUBIC)
+        cv2.imwrite(str(folder / name), pixels)
+        box = Box(15, 15, 45, 45)
+        yield Sample(folder / name, box, WITH, "with", "s", validation=False, group=group)
+
+
+def test_a_named_group_is_held_out_whole_or_trained_on_whole(tmp_path):
+    """Ten frames each of 30 clips: were they drawn by picture, hardly a clip would be left."""
+    clips = [f"clip{number // 10}" for number in range(300)]
+    files = [f"{number:03}.png" for number in range(300)]
+    store = build_store(list(faces_of(tmp_path, files, clips)), tmp_path / "crops", None)
+    training, validation = split(store, 0.15)
+    assert len(training) + len(validation) == 300
+    assert 10 <= len(validation) <= 90
+    assert len(validation) % 10 == 0
+    later = [f"{number:03}.png" for number in range(300, 310)]
+    more = faces_of(tmp_path, [*later, *files], ["clip5"] * 10 + clips)
+    again = build_store(list(more), tmp_path / "more", None)
+    assert (5 in validation // 10) == (0 in split(again, 0.15)[1])
+
+
+def test_a_group_that_looks_like_an_unnamed_picture_is_drawn_with_it(tmp_path):
+    samples = list(faces_of(tmp_path, ["a.png", "b.png", "c.png"], ["", "ann", "ann"]))
+    shutil.copy(tmp_path / "b.png", tmp_path / "a.png")
+    records = build_store(samples, tmp_path / "crops", None).records
+    assert records["name"].tolist() == ["ann"] * 3
+
+
+def test_long_names_that_begin_alike_are_drawn_apart(tmp_path):
+    names = [f"{'camera-at-the-northern-entrance_1920x1080_' * 2}{i:02}.png" for i in range(40)]
+    store = build_store(list(faces_of(tmp_path, names, [""] * 40)), tmp_path / "crops", None)
+    assert len(set(store.records["name"])) == 40
+    training, validation = split(store, 0.3)
+    assert 0 < len(validation) < len(training)
 
 
 def test_crops_are_cut_again_when_the_data_changed_and_only_then(data, tmp_path):

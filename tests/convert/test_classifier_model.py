@@ -10,7 +10,16 @@ keras = pytest.importorskip("keras", reason="training needs the extra 'convert'"
 
 from click.testing import CliRunner  # noqa: E402 - after the skip
 
-from convert.classifier.batches import Batches, pools, split, targets, untaught  # noqa: E402
+from convert.classifier.augment import plain  # noqa: E402
+from convert.classifier.batches import (  # noqa: E402
+    Batches,
+    divided,
+    pools,
+    split,
+    targets,
+    told,
+    untaught,
+)
 from convert.classifier.data import (  # noqa: E402
     INCORRECT,
     NOBODY,
@@ -23,7 +32,7 @@ from convert.classifier.float_network import open_float_classifier  # noqa: E402
 from convert.classifier.keeper import Keeper, Validation  # noqa: E402
 from convert.classifier.model import build, freeze_until, resized  # noqa: E402
 from convert.classifier.recipe import Recipe  # noqa: E402
-from convert.classifier.run import ClassifierRun  # noqa: E402
+from convert.classifier.run import ClassifierRun, representative  # noqa: E402
 from convert.classifier.train import command, going_on, partial_loss, settle  # noqa: E402
 from convert.coco import NEGATIVE  # noqa: E402
 from convert.quantize import (  # noqa: E402
@@ -157,9 +166,45 @@ def test_batches_mix_what_there_is_and_repeat_with_the_seed():
     assert not np.array_equal(one[0], later[0])
 
 
-def test_without_any_face_training_says_so():
-    with pytest.raises(InputError, match="no training faces"):
-        Batches(store_of(0), np.arange(0), Recipe(), 1)
+def test_without_any_face_training_says_why():
+    looks = [0, 0, 0, 0, 4, 5]  # like the first, which validates, or the fifth, a test
+    store = store_of(6, kind="with", allowed=WITH, group=looks)
+    store.records["validation"][0] = True
+    store.records["test"][4] = True
+    store.records["group"][5] = 4
+    said = (
+        "none of the faces is left to train on: of 4 in train.json, 1 look like test pictures or "
+        "are of their groups, 3 are of groups that are validated on; add pictures of other people"
+    )
+    with pytest.raises(InputError, match=said):
+        divided(store, 0.0)
+    store = store_of(3, kind="face", allowed=WITHOUT)
+    store.records["kind"][0], store.records["validation"][0] = "without", True
+    with pytest.raises(InputError, match="2 are not surely faces, or not surely none"):
+        divided(store, 0.0)
+    store.records["validation"] = True
+    with pytest.raises(InputError, match=r"of 0 in train\.json; add pictures"):
+        divided(store, 0.0)
+    with pytest.raises(InputError, match="no faces to validate on"):
+        divided(store_of(3, kind="with", allowed=WITH), 0.0)
+
+
+def test_how_many_faces_do_what_is_told():
+    store = store_of(12, kind="with", allowed=WITH)
+    records = store.records
+    records["own"][:6] = True
+    records["validation"][[4, 10]] = True
+    records["test"][[5, 11]] = True
+    records["group"][3] = 4
+    training, validation = divided(store, 0.0)
+    assert told(store, training, validation) == (
+        "12 faces: 7 to train on (3 your own), 2 to validate on (1 your own), "
+        "2 to test with (1 your own), 1 unused, their groups validating or tested (1 your own)"
+    )
+    records["own"] = records["test"] = False
+    assert told(store, *divided(store, 0.0)) == (
+        "12 faces: 9 to train on, 2 to validate on, 1 unused, their groups validating or tested"
+    )
 
 
 @pytest.mark.parametrize("backbone", ["cnn", "mobilenet_v2"])
@@ -268,6 +313,19 @@ def test_the_gate_says_by_how_much():
     gate = compare(np.array([0, 1, 1]), scores, scores[[0, 1, 1]])
     assert gate.agreement == gate.float_accuracy == pytest.approx(2 / 3)
     assert gate.int8_accuracy == 1
+
+
+@pytest.mark.parametrize(("batch", "augmented"), [(8, 16), (20, 20), (64, 20)])
+def test_half_of_what_sets_the_ranges_is_augmented_whatever_the_batch(batch, augmented):
+    store = store_of(6, allowed=[1, 2, 4] * 2, kind=["with", "without", "incorrect"] * 2)
+    recipe = Recipe(backbone="cnn", size=32, batch=batch)
+    run = ClassifierRun(None, recipe, store, np.arange(6), np.arange(0))
+    shown = list(representative(run, 40))
+    whole = {plain(store.square(i), 32, recipe.padding).tobytes() for i in range(6)}
+    plainly = [crop.astype(np.uint8).tobytes() in whole for crop in shown]
+    assert len(shown) == 40
+    assert not any(plainly[:augmented])
+    assert all(plainly[augmented:])
 
 
 def test_training_goes_on_from_what_a_network_knows_at_any_input_size(tmp_path):
@@ -422,6 +480,22 @@ def test_training_stops_when_validation_gets_no_better_and_keeps_the_best(tmp_pa
         assert model.stop_training == bool(over)
     stored = keras.models.load_model(tmp_path / "best.keras", compile=False).get_weights()
     np.testing.assert_allclose(stored[0], kept[0])
+
+
+@pytest.mark.parametrize(
+    ("labels", "counts"),
+    [
+        ([WITH, WITHOUT] * 6, [3, 3, 0]),
+        ([INCORRECT, WITH, WITH] * 4, [4, 0, 4]),
+        ([WITH], [1, 0, 0]),
+    ],
+)
+def test_an_epoch_is_chosen_by_half_of_each_frequent_class(labels, counts):
+    """Also if the classes alternate, as pairs of pictures of each person do; one face stays."""
+    store = store_of(len(labels), allowed=labels, validation=True)
+    validation = Validation(store, np.arange(len(labels)), Recipe(size=32))
+    assert np.bincount(validation.labels, minlength=3).tolist() == counts
+    assert len(validation.crops) == len(validation.small) == sum(counts)
 
 
 def test_the_rate_warms_up_and_falls_as_a_cosine_to_nothing(tmp_path):

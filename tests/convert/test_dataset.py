@@ -12,7 +12,8 @@ from click.testing import CliRunner
 from drawn_people import write_set
 
 from convert.coco import Annotation, Picture, read_coco
-from convert.dataset import check, command, split
+from convert.dataset import check, command
+from convert.grouping import split
 from convert.importers import READERS, recognise, standard_label
 from maskedge.errors import InputError, MaskedgeError, UsageError
 from maskedge.geometry import Box
@@ -125,7 +126,7 @@ def test_checks_find_what_is_wrong_with_a_set(coco):
     content["annotations"][3 * 5]["bbox"] = [-10, 40, 60, 60]
     content["categories"][0]["name"] = "KN95"
     (coco / "people.json").write_text(json.dumps(content))
-    checked = check(read_coco(coco / "people.json", coco / "people"), {})
+    checked = check(READERS["coco"](coco, None), {})
     assert checked.problems["corrupt pictures"] == [names[0]]
     assert checked.problems["missing pictures"] == [names[3]]
     assert len(checked.problems["exact duplicates, left out"]) == 1
@@ -178,6 +179,36 @@ def test_frames_of_one_clip_stay_together(tmp_path):
     assert all(groups[i] == groups[i % 6] for i in range(24))
 
 
+@pytest.mark.parametrize("named_by", ["pattern", "the set", "Roboflow"])
+def test_a_group_with_a_name_keeps_its_part_when_pictures_are_added(tmp_path, named_by):
+    """Frames that come earlier than those that were there, as a camera's second card has."""
+    pictures = []
+    for number in range(90):
+        clip = number % 30
+        path = tmp_path / f"clip{clip:02}_jpg.rf.{number // 30}.jpg"
+        path = path if named_by == "Roboflow" else tmp_path / f"clip{clip:02}_{number // 30}.png"
+        cv2.imwrite(str(path), smooth(number))
+        group = f"person-{clip}" if named_by == "the set" else ""
+        pictures.append(Picture(path, 0, 0, "s", (), group=group))
+    pattern = re.compile(r"^(clip\d+)_") if named_by == "pattern" else None
+    parts = []
+    for some in (pictures[30:], pictures):
+        groups = check(some, {}, pattern).groups
+        assert len(set(groups)) == 30
+        parts.append(split(groups, 0.3, 0.3, 1))
+    assert parts[1][30:] == parts[0]
+
+
+def test_a_pattern_names_a_day_of_several_persons(tmp_path):
+    pictures = []
+    for number in range(24):
+        path = tmp_path / f"2026112{number % 2}_{number:02}.png"
+        cv2.imwrite(str(path), smooth(number))
+        pictures.append(Picture(path, 0, 0, "s", (), group=f"person-{number // 4}"))
+    with_days = check(pictures[:2] + pictures[8:10], {}, re.compile(r"^(\d{8})_")).groups
+    assert set(with_days) == {"20261120"}  # both persons were there on both days
+
+
 def test_a_random_split_tears_near_duplicates_apart_and_says_so(tmp_path):
     folder = tmp_path / "source" / "with_mask"
     folder.mkdir(parents=True)
@@ -221,6 +252,49 @@ def divided(out):
         if (out / f"{name}.json").exists()
         for picture in read_coco(out / f"{name}.json", out / name)
     }
+
+
+def test_parts_without_a_picture_are_told(coco, tmp_path):
+    file = coco / "people.json"
+    content = json.loads(file.read_text())
+    for image in content["images"]:
+        image["group"] = f"person-{image['id'] % 3}"
+    file.write_text(json.dumps(content))
+    notes = {}
+    for seed in range(12):
+        done = run(coco, "--out", tmp_path / str(seed), "--test", 0.2, "--seed", seed)
+        parts = {part for part, _ in divided(tmp_path / str(seed)).values()}
+        told = re.findall(
+            r"^note: (\w+) has no pictures: of 3 groups none", done.stderr, re.MULTILINE
+        )
+        assert set(told) == {"train", "val", "test"} - parts
+        notes[seed] = told
+    assert {len(told) for told in notes.values()} >= {1, 2}
+    done = run(coco, "--out", tmp_path / "all", "--val", 0, "--test", 0)
+    assert "has no pictures" not in done.stderr
+
+
+def fixed_camera(folder, places):
+    """Twelve pictures, each of another person, whom as many cameras saw as are places."""
+    file = write_set(folder, "door", 12)
+    for number, path in enumerate(sorted((folder / "door").iterdir())):
+        scene = cv2.resize(smooth(number % places), (240, 120))
+        scene[70:90, 100:115] = cv2.imread(str(path))[70:90, 100:115]
+        cv2.imwrite(str(path), scene)
+    return file
+
+
+def test_a_group_that_most_pictures_are_of_is_told(tmp_path):
+    fixed_camera(tmp_path / "one", 1)
+    done = run(tmp_path / "one", "--out", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    note = "note: 12 of 12 pictures are of one group, door_000.jpg, and in one part"
+    assert note in done.stderr
+    assert "--group-by" in done.stderr
+    done = run(tmp_path / "one", "--out", tmp_path / "torn", "--split", "random")
+    assert "are of one group" not in done.stderr
+    fixed_camera(tmp_path / "three", 3)
+    assert "are of one group" not in run(tmp_path / "three", "--out", tmp_path / "apart").stderr
 
 
 def test_the_seed_alone_decides_who_is_where(coco, tmp_path):

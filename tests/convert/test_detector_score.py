@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from convert.coco import Annotation, Picture
 from convert.detector.score import Found, Truth, average_precision, score_detections
+from maskedge.box import Box
 
 FACE = (10.0, 10.0, 50.0, 50.0)
 OTHER = (100.0, 10.0, 140.0, 60.0)
@@ -67,6 +72,25 @@ def test_an_ignored_face_is_neither_missed_nor_false():
 
     assert silent["ap"] == finding["ap"] == 1
     assert silent["faces"] == 1
+
+
+def test_what_lies_in_a_region_of_many_is_not_false():
+    """COCO's crowd: the overlap is the share of the detection, however large the region."""
+    crowd = (0.0, 100.0, 300.0, 300.0)
+    labelled = truth(FACE, crowd, ignored=[False, True])
+    region = replace(labelled, regions=np.array([crowd], np.float32))
+    within = [((x, 150.0, x + 30, 180.0), 0.95) for x in range(0, 240, 60)]
+    half_out = ((100.0, 80.0, 130.0, 119.0), 0.95)
+    assert score_detections([found((FACE, 0.9), *within)], [region])["ap"] == 1
+    assert score_detections([found((FACE, 0.9), *within)], [labelled])["ap"] == 0.2
+    assert score_detections([found((FACE, 0.9), half_out)], [region])["ap"] == 0.5
+
+
+def test_a_set_says_which_faces_are_regions():
+    faces = Annotation(Box(*FACE), "face"), Annotation(Box(*OTHER), "face", crowd=True)
+    told = Truth.of(Picture(Path("p.jpg"), 320, 240, faces=(*faces, faces[0])))
+    assert told.regions.tolist() == [list(OTHER)]
+    assert told.ignored.tolist() == [False, True, False]
 
 
 def test_faces_too_small_for_the_input_are_ignored_and_so_are_small_detections():

@@ -359,11 +359,17 @@ def test_int8_holds_the_very_kernels_that_were_trained_with(trained, exported):
             )
     for layer in network.layers:
         if layer.weights and layer.output.shape[-1] > 1:
-            kernel = np.asarray(rounded(layer.kernel, channel_axes(layer)))
-            wanted = kernel.transpose((3, 0, 1, 2))
+            exact = np.asarray(layer.kernel)
+            wanted = np.asarray(rounded(layer.kernel, channel_axes(layer)))
+            exact, wanted = (kernel.transpose((3, 0, 1, 2)) for kernel in (exact, wanted))
             close = 1e-5 * np.abs(wanted).max()
-            same = max((np.abs(h - wanted) < close).mean() for h in stored[wanted.shape])
-            assert same > 0.999, layer.name  # halves may be rounded the other way
+            # The two may round a half differently: it lies as near to one step as to the other.
+            same = (
+                (np.abs(held - wanted) < close)
+                | (np.abs(np.abs(held - exact) - np.abs(wanted - exact)) < close)
+                for held in stored[wanted.shape]
+            )
+            assert any(kernel.all() for kernel in same), layer.name
 
 
 def test_only_the_detectors_own_networks_are_reshaped():

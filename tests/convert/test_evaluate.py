@@ -116,6 +116,17 @@ def test_boxes_of_nobody_are_counted_with_what_the_program_would_believe(coco):
     assert report["chain"]["nobody"]["boxes"] == 0
 
 
+def test_a_picture_of_another_size_than_its_labels_are_for_is_refused(coco):
+    content = json.loads(coco.read_text())
+    content["images"][3].update(width=480, height=240)
+    coco.write_text(json.dumps(content))
+    pictures = read(coco)
+    with pytest.raises(
+        InputError, match=r"val_003\.jpg: has 240x120 pixels, its labels are for 480"
+    ):
+        evaluate(pictures, None, Annotator(pictures), threshold=0.5)
+
+
 def test_one_network_alone(coco):
     pictures = read(coco)
     report, _ = evaluate(pictures, None, Annotator(pictures), threshold=0.5)

@@ -96,6 +96,8 @@ def test_class_names_that_can_not_be_read_name_their_file(tmp_path, names):
         (b"0 0.5 0.5 0.1 0.1\n7 0.5 0.5 0.1 0.1\n", r"0\.txt:2: class 7 has no name; .* 0, 1"),
         (b"-1 0.5 0.5 0.1 0.1\n", r"0\.txt:1: class -1 has no name"),
         (b"nan 0.5 0.5 0.1 0.1\n", r"0\.txt:1: class nan has no name"),
+        (b"0 0.5 0.5 0.1 0.1 0.9 0.1 0.2\n", r"0\.txt:1: not .* the points of a polygon"),
+        (b"0 0.1 nan 0.5 0.1 0.1 0.5\n", r"0\.txt:1: not .* the points of a polygon"),
         (b"\xff\xfe\x00", r"0\.txt: can't read it as text"),
     ],
 )
@@ -104,6 +106,81 @@ def test_a_wrong_yolo_line_is_named(tmp_path, line, said):
     (folder / "labels" / "0.txt").write_bytes(line)
     with pytest.raises(InputError, match=said):
         READERS["yolo"](folder, None)
+
+
+def boxes_of(folder, line):
+    (folder / "labels" / "0.txt").write_text(line)
+    (found,) = READERS["yolo"](folder, None)
+    return [face.box for face in found.faces]
+
+
+def test_yolo_polygons_become_the_box_around_their_points(tmp_path):
+    folder = yolo(tmp_path / "set")  # of 80 x 60 pixels
+    (box,) = boxes_of(folder, "0 0.5 0.1 0.75 0.5 0.5 0.9 0.25 0.5\n")
+    np.testing.assert_allclose(box, (20, 6, 60, 54))
+    (box,) = boxes_of(folder, "0 0.25 0.25 0.75 0.25 0.5 0.5\n")
+    np.testing.assert_allclose(box, (20, 15, 60, 30))
+
+
+def test_yolo_keypoints_are_no_polygon(tmp_path):
+    names = "names: [with_mask]\nkpt_shape: [5, 2]\n"
+    folder = yolo(tmp_path / "set", names=names)
+    (box,) = boxes_of(folder, "0 0.5 0.5 0.5 0.5" + " 0.9 0.9" * 5)
+    np.testing.assert_allclose(box, (20, 15, 60, 45))
+    with pytest.raises(InputError, match=r"0\.txt:1: not"):
+        boxes_of(folder, "0 0.5 0.5 0.5 0.5" + " 0.9 0.9" * 4)
+
+
+def test_yolo_boxes_of_a_network_are_taken_and_told(tmp_path):
+    folder = yolo(tmp_path / "set")
+    (folder / "labels" / "0.txt").write_text("0 0.5 0.5 0.5 0.5 0.93\n\n0 0.2 0.2 0.2 0.2\n")
+    done = run(folder, "--out", tmp_path / "out", "--val", 0, "--test", 0)
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert summary(tmp_path / "out")["faces"] == {"train": {"with_mask": 2}}
+    assert "note: boxes with a score, as a network draws them: 1;" in done.stderr
+
+
+def test_yolo_labels_and_pictures_may_be_in_folders_of_their_own(tmp_path):
+    folder = yolo(tmp_path / "set", names="")
+    (folder / "labels" / "classes.txt").write_text("with_mask\n", encoding="utf-8-sig")
+    arguments = ("--out", tmp_path / "out", "--val", 0, "--test", 0)
+    done = run(folder / "labels", *arguments)
+    assert isinstance(done.exception, UsageError)
+    assert "--images says where" in str(done.exception)
+    done = run(folder / "labels", "--images", folder / "images", *arguments)
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert summary(tmp_path / "out")["faces"] == {"train": {"with_mask": 1}}
+
+
+def test_coco_may_lie_as_cocos_own_and_else_images_says_where(tmp_path):
+    write_set(tmp_path / "set", "train2017", 4)
+    (tmp_path / "set" / "annotations").mkdir()
+    (tmp_path / "set" / "train2017.json").rename(
+        tmp_path / "set" / "annotations" / "instances_train2017.json"
+    )
+    arguments = ("--val", 0, "--test", 0)
+    done = run(tmp_path / "set", "--out", tmp_path / "out", *arguments)
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert summary(tmp_path / "out")["pictures"] == {"train": 4}
+    (tmp_path / "set" / "train2017").rename(tmp_path / "elsewhere")
+    done = run(tmp_path / "set", "--out", tmp_path / "none", *arguments)
+    assert isinstance(done.exception, InputError)
+    assert "(missing pictures: 4); --images says where they are" in str(done.exception)
+    done = run(
+        tmp_path / "set", "--images", tmp_path / "elsewhere", "--out", tmp_path / "two", *arguments
+    )
+    assert done.exit_code == 0, (done.output, done.exception)
+
+
+def test_pictures_of_every_ending_are_taken(tmp_path):
+    for name in ("0.jfif", "1.JPEG", "2.tif"):
+        made = picture(tmp_path / "set" / "with_mask" / "made.png", seed=int(name[0]))
+        data = cv2.imencode(".tif" if name.endswith("tif") else ".jpg", cv2.imread(str(made)))[1]
+        made.with_name(name).write_bytes(data.tobytes())
+        made.unlink()
+    done = run(tmp_path / "set", "--out", tmp_path / "out", "--val", 0, "--test", 0)
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert summary(tmp_path / "out")["pictures"] == {"train": 3}
 
 
 def test_json_that_is_no_coco_does_not_make_a_set_one(tmp_path):

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from convert_command import convert
 
-from convert.coco import NEGATIVE, read_coco
+from convert.coco import NEGATIVE, Annotation, read_coco
 from convert.detector.score import Found
 from convert.mine import negatives
+from maskedge.box import Box
 from maskedge.errors import EX_NOINPUT
 from maskedge.geometry import iou_matrix
 from maskedge.modelfile import models_dir
@@ -89,10 +90,23 @@ def test_a_file_that_is_not_there_is_named(people, option):
 
 
 def test_of_several_on_one_spot_the_surest_is_kept():
-    faces = np.array([(0, 0, 20, 20)], np.float32)
+    faces = [Annotation(Box(0, 0, 20, 20), "face")]
     found = np.array(
         [(2, 2, 22, 22), (50, 50, 70, 70), (52, 50, 72, 70), (100, 0, 120, 20)], np.float32
     )
     scores = np.array([0.99, 0.6, 0.7, 0.5], np.float32)
     assert negatives(faces, Found(found, scores)) == [2, 3]
-    assert negatives(faces[:0], Found(found[:0], scores[:0])) == []
+    assert negatives([], Found(found[:0], scores[:0])) == []
+
+
+@pytest.mark.parametrize("kind", [{"crowd": True}, {"label": NEGATIVE}])
+def test_in_a_region_nothing_is_mined(kind):
+    """A poster or a crowd that somebody drew as a whole is larger than what is found in it."""
+    region = Annotation(Box(0, 0, 200, 200), **{"label": "face", **kind})
+    found = Found(
+        np.array([(20, 20, 60, 60), (160, 20, 230, 60), (170, 20, 260, 60)], np.float32),
+        np.array([0.9, 0.8, 0.7], np.float32),
+    )
+    assert negatives([region], found) == [2]
+    face = Annotation(Box(0, 0, 200, 200), "face")
+    assert negatives([face], found) == [0, 1]  # the third is of the second's spot

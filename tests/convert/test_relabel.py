@@ -10,7 +10,7 @@ from convert_command import convert
 from drawn_people import write_set
 
 from convert import relabel
-from convert.coco import read_coco, read_pixels
+from convert.coco import NEGATIVE, read_coco, read_pixels
 from convert.relabel import agree, ways_of_drawing
 from maskedge.errors import EX_NOINPUT
 
@@ -105,6 +105,29 @@ def test_the_command_writes_a_set_to_train_with(tmp_path, monkeypatch, capsys):
     told = capsys.readouterr().out
     assert "9 boxes became the mean of both, 3 faces were added" in told
     assert "drawn: of 9 boxes YuNet's are" in told
+
+
+@pytest.mark.parametrize("kind", ["crowd", NEGATIVE])
+@pytest.mark.parametrize(("region", "added"), [((0, 95, 40, 40), 0), ((0, 100, 10, 12), 1)])
+def test_in_a_region_nothing_is_added_and_it_stays_as_drawn(
+    tmp_path, monkeypatch, kind, region, added
+):
+    """A poster that somebody drew as no face, or a crowd as a whole, or a part of a face."""
+    file = write_set(tmp_path, "train", 1)
+    content = json.loads(file.read_text())
+    content["categories"].append({"id": 9, "name": NEGATIVE})
+    corner = content["annotations"][0] | {"id": 99, "bbox": list(region), "iscrowd": 0}
+    corner |= {"iscrowd": 1} if kind == "crowd" else {"category_id": 9}
+    content["annotations"].append(corner)
+    file.write_text(json.dumps(content))
+    monkeypatch.setattr(relabel, "SecondAnnotator", Shifted)
+    out = tmp_path / "second.json"
+    words = ["--data", tmp_path, "--yunet", tmp_path / "some.onnx", "--out", out]
+    relabel.command.main([str(word) for word in words], standalone_mode=False)
+
+    after = json.loads(out.read_text())["annotations"]
+    assert len(after) == len(content["annotations"]) + added
+    assert corner in after
 
 
 def test_how_the_second_draws_is_told_in_shares_of_the_labelled_box():

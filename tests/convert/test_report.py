@@ -128,6 +128,15 @@ def test_a_detector_is_told_at_both_overlaps(models, figures):
     assert "| of 16-32 | 0.123 | 0.456 |" in text
 
 
+def test_the_card_tells_what_was_left_out_as_long_as_it_is(models, figures):
+    content = json.loads(figures.read_text())
+    said = "`street` is without 12 pictures that look like one in train.json"
+    figures.write_text(json.dumps({**content, "unlike": {"file": "train.json", "left_out": 12}}))
+    assert said in written(models, figures)
+    figures.write_text(json.dumps(content))
+    assert said not in written(models, figures)
+
+
 def test_the_card_tells_what_is_made_of_boxes_of_nobody(models, figures):
     content = json.loads(figures.read_text())
     believed = {"with_mask": 4, "without_mask": 2, "incorrect_mask": 1}

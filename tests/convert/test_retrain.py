@@ -1,11 +1,13 @@
 """Retraining for real: a small champion, a challenger that wins, one that is refused."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from convert_command import convert
 from drawn_people import write_set
 
@@ -14,6 +16,8 @@ pytest.importorskip("tensorflow", reason="training and conversion need the extra
 from convert.classifier.batches import Batches, Mixed, split
 from convert.classifier.own import faces_to_test, mixer, open_store
 from convert.classifier.recipe import Recipe
+from convert.quantize import GateError
+from convert.retrain import command
 from maskedge.config import ClassifierConfig, InferenceConfig
 from maskedge.errors import InputError
 from maskedge.modelfile import ModelFile
@@ -25,6 +29,9 @@ pytestmark = [
     # Keras on TensorFlow is not yet clean of numpy 2's deprecations.
     pytest.mark.filterwarnings("ignore::DeprecationWarning:keras"),
 ]
+
+
+PLAIN = Recipe(held_out=0.0)
 
 
 def swap_labels(file):
@@ -88,6 +95,20 @@ def test_a_network_that_is_as_good_is_written_with_its_descent(accepted, champio
     assert not list(out.glob("*challenger*"))
 
 
+def test_what_the_gate_refuses_names_options_that_there_are(
+    accepted, champion, data, tmp_path, monkeypatch
+):
+    out = shutil.copytree(accepted[1], tmp_path / "run")
+    monkeypatch.setattr("convert.quantize.LEAST_AGREEMENT", 1.1)
+    arguments = ("--model", champion, "--data", data, "--out", out, "--resume")
+    done = CliRunner().invoke(command, [str(a) for a in arguments])
+    assert isinstance(done.exception, GateError)
+    named = re.findall(r"--[a-z]+", str(done.exception))
+    assert named
+    assert set(named) <= {option for parameter in command.params for option in parameter.opts}
+    assert not list(out.glob("*challenger*"))
+
+
 def test_the_daemon_runs_what_was_written(accepted):
     path = accepted[1] / "mask_classifier.tflite"
     inference = InferenceConfig(accelerator="cpu", threads=1)
@@ -122,13 +143,13 @@ def test_without_a_test_of_every_label_it_does_not_start(tmp_path):
     own = tmp_path / "own"
     write_set(own, "train", 2, seed=1)
     with pytest.raises(InputError, match=r"neither test\.json nor val\.json"):
-        open_store([own], [], tmp_path / "run", None)
+        open_store([own], [], tmp_path / "run", None, PLAIN)
     file = write_set(own, "test", 20, seed=3)
     content = json.loads(file.read_text())
     content["annotations"] = [a for a in content["annotations"] if a["category_id"] != 3]
     file.write_text(json.dumps(content))
     with pytest.raises(InputError, match=r"0 incorrect_mask.*--with"):
-        open_store([own], [], tmp_path / "run", None)
+        open_store([own], [], tmp_path / "run", None, PLAIN)
     assert not (tmp_path / "run").exists()
 
 
@@ -139,7 +160,7 @@ def test_test_pictures_that_can_not_be_read_do_not_count(tmp_path, capsys):
         path.write_bytes(b"cut short")
     for _ in range(2):  # the crops of a refused start are not taken for a run
         with pytest.raises(InputError, match="hold 8 with_mask, 8 without_mask, 8 incorrect_mask"):
-            open_store([tmp_path / "own"], [], tmp_path / "run", None)
+            open_store([tmp_path / "own"], [], tmp_path / "run", None, PLAIN)
         assert "12 pictures that can't be read" in capsys.readouterr().err
         assert not (tmp_path / "run" / "crops" / "records.npy").exists()
 
@@ -150,7 +171,7 @@ def test_parts_do_not_share_what_looks_alike(tmp_path):
     write_set(own, "test", 12, seed=2)
     write_set(other, "train", 8, seed=2)  # its pictures are the first eight of the test
     write_set(other, "val", 20, seed=5)
-    store = open_store([own], [other], tmp_path / "run", None)
+    store = open_store([own], [other], tmp_path / "run", None, PLAIN)
     training, validation = split(store, 0.0)
     test = faces_to_test(store)
     names = store.records["name"]
@@ -169,7 +190,7 @@ def test_batches_hold_as_much_of_ones_own_as_asked(tmp_path):
     write_set(own, "test", 12, seed=2)
     write_set(other, "train", 6, seed=4)
     write_set(other, "val", 3, seed=5)
-    store = open_store([own], [other], tmp_path / "run", None)
+    store = open_store([own], [other], tmp_path / "run", None, PLAIN)
     training = np.flatnonzero(~store.records["test"] & ~store.records["validation"])
     recipe = Recipe(size=32, batch=8)
     batches = mixer(0.25)(store, training, recipe, 4, 0)
@@ -184,6 +205,53 @@ def test_batches_hold_as_much_of_ones_own_as_asked(tmp_path):
     before = batches[1][0]
     batches.on_epoch_end()
     assert not np.array_equal(batches[1][0], before)
+
+
+def grouped(file, name):
+    """All pictures of a set are of one group."""
+    content = json.loads(file.read_text())
+    content["images"] = [{**image, "group": name} for image in content["images"]]
+    file.write_text(json.dumps(content))
+
+
+def test_where_nothing_of_ones_own_is_left_to_train_on_it_does_not_start(tmp_path):
+    """One person in training and test: the set was divided by hand."""
+    own, other = tmp_path / "own", tmp_path / "other"
+    grouped(write_set(own, "train", 4, seed=1), "ann")
+    grouped(write_set(own, "test", 12, seed=2), "ann")
+    write_set(other, "train", 6, seed=4)
+    write_set(other, "val", 3, seed=5)
+    with pytest.raises(InputError, match="none of your own faces is left to train on: of 12 in"):
+        open_store([own], [other], tmp_path / "run", None, PLAIN)
+    assert not (tmp_path / "run" / "crops" / "records.npy").exists()
+
+
+def test_groups_of_one_name_are_others_in_another_set_and_drawn_alike(tmp_path):
+    sets = [tmp_path / "own", tmp_path / "other"]
+    for seed, folder in enumerate(sets):
+        grouped(write_set(folder, "train", 2, seed=seed), "ann")
+        write_set(folder, "test", 12, seed=2 + seed)
+        write_set(folder, "val", 2, seed=4 + seed)
+    records = open_store([sets[0]], [sets[1]], tmp_path / "run", None, PLAIN).records
+    named = records[records["name"] == "ann"]
+    assert len(named) == 12
+    assert len(np.unique(named["group"])) == 2
+
+
+def test_faces_that_say_nothing_are_left_out_of_the_mixture(tmp_path):
+    """Others are bare faces alone, and without --landmarks nothing says that they are faces."""
+    own, other = tmp_path / "own", tmp_path / "other"
+    write_set(own, "train", 3, seed=1)
+    write_set(own, "test", 12, seed=2)
+    file = write_set(other, "train", 6, seed=4)
+    content = json.loads(file.read_text())
+    content["categories"] = [{"id": i, "name": "face"} for i in (1, 2, 3)]
+    file.write_text(json.dumps(content))
+    write_set(other, "val", 3, seed=5)
+    store = open_store([own], [other], tmp_path / "run", None, PLAIN)
+    training, _ = split(store, 0.0)
+    crops, _ = mixer(0.25)(store, training, Recipe(size=32, batch=8), 4, 0)[0]
+    assert crops.shape == (8, 32, 32, 3)
 
 
 def test_a_finished_folder_is_not_overwritten(accepted, champion, data):

@@ -29,6 +29,16 @@ class Constant:
         return np.tile(self.scores, (len(boxes), 1))
 
 
+class Light(Constant):
+    """A classifier that calls what is light masked, what is dark bare."""
+
+    def __init__(self):
+        super().__init__([1, 0, 0])
+
+    def classify(self, frame, boxes):
+        return np.roll(super().classify(frame, boxes), int(frame.pixels.mean() < 128), axis=1)
+
+
 @pytest.fixture
 def pictures(tmp_path):
     coco = write_set(tmp_path, "val", 6)
@@ -172,6 +182,13 @@ def test_tags_are_slices_of_ones_own(pictures, tmp_path):
     assert "hat" not in found
 
 
+def test_a_table_that_excel_wrote_loses_no_line(tmp_path):
+    file = tmp_path / "tags.csv"
+    for head in ("", "file,tag\r\n"):
+        file.write_text(head + "0.jpg,beard\r\n1.jpg,beard\r\n", encoding="utf-8-sig")
+        assert read_tags(file) == {"beard": {"0.jpg", "1.jpg"}}
+
+
 @pytest.mark.parametrize("text", ["one\n", "a,b,c\n", "a,\n"])
 def test_a_line_that_is_no_tag_is_named(tmp_path, text):
     file = tmp_path / "tags.csv"
@@ -198,6 +215,25 @@ def test_crops_are_counted_by_folder_and_tag(tmp_path):
     assert judge.shown[0][1] == Box(-4, 6, 44, 54)
     with pytest.raises(InputError, match="holds no crops"):
         judge_crops(tmp_path / "covered", judge, {})
+
+
+def test_crops_are_those_that_training_takes_and_names_may_come_twice(tmp_path):
+    for name in ("covered/0.jpg", "covered/1.JPG", "not_covered/0.jpg", "not_covered/1.png"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        grey = 200 if path.parent.name == "covered" else 20
+        cv2.imwrite(str(path), np.full((60, 40, 3), grey, np.uint8))
+    (tmp_path / "covered" / "labels.txt").write_text("no crop")
+    found = judge_crops(tmp_path, Light(), {"scarf": {"0.jpg"}, "beard": {"1.png"}})
+    assert {kind: found[kind]["faces"] for kind in ("covered", "not_covered")} == {
+        "covered": 2,
+        "not_covered": 2,
+    }
+    called = [found[kind]["called"]["with_mask"] for kind in ("covered", "not_covered")]
+    assert called == [1, 0]
+    assert found["by_tag"]["scarf"]["faces"] == 2
+    assert found["by_tag"]["scarf"]["called"] == dict(zip(LABELS, (0.5, 0.5, 0.0), strict=True))
+    assert found["by_tag"]["beard"]["faces"] == 1
 
 
 def test_the_command_writes_all_of_it(tmp_path):
