@@ -26,8 +26,13 @@ if TYPE_CHECKING:
 
 SEARCH_PATH = (Path("/etc/maskedge/config.yaml"), Path("config.yaml"))
 ENVIRONMENT = "MASKEDGE_CONFIG"
-MAX_BYTES = 1_000_000
+MAX_BYTES = 100_000
 """A configuration is a few kilobytes; what is larger is some other file."""
+MAX_KEYS = MAX_BYTES // 2
+"""Keys and list entries, those of aliases counted wherever they stand: more can't be written out.
+
+Nested aliases unfold a few lines to more than any memory holds.
+"""
 
 KeyPath = tuple[str | int, ...]
 
@@ -104,11 +109,12 @@ def load(path: Path | None, overrides: Sequence[str] = ()) -> LoadedConfig:
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[KeyPath, str]]:
     try:
-        raw = path.read_bytes()
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"{path}: can't read the configuration: {error.strerror}") from error
     if len(raw) > MAX_BYTES:
-        raise ConfigError(f"{path}: {len(raw)} bytes: this isn't a configuration file")
+        raise ConfigError(f"{path}: more than {MAX_BYTES:,} bytes: this isn't a configuration file")
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -135,19 +141,38 @@ class _Values(yaml.SafeLoader):
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         """See PyYAML."""
         try:
-            return super().construct_object(node, deep)
+            value = super().construct_object(node, deep)
+            odd = isinstance(node, yaml.ScalarNode) and _another_number(node.value, value)
         except (ValueError, KeyError, AttributeError) as error:
             kind = node.tag.rpartition(":")[2]
             raise yaml.constructor.ConstructorError(
                 None, None, f"{node.value!r} is no {kind}; text goes in quotes", node.start_mark
             ) from error
+        if odd:
+            raise yaml.constructor.ConstructorError(
+                None,
+                None,
+                f"{node.value} means {value} in YAML; write that, or text in quotes",
+                node.start_mark,
+            )
+        return value
+
+
+def _another_number(text: str, read: object) -> bool:
+    """Whether YAML 1.1 reads a number as no person does: ``12:30`` is 750, ``010`` is 8."""
+    if isinstance(read, bool) or not isinstance(read, int | float):
+        return False
+    digits = text.replace("_", "")
+    return ":" in text or (digits.lstrip("+-").isdecimal() and int(digits) != read)
 
 
 def _construct(node: yaml.MappingNode, path: Path) -> tuple[dict[str, Any], dict[KeyPath, str]]:
     """The plain data, and for every key where it stands (``FILE:LINE``)."""
     places: dict[KeyPath, str] = {}
     problems: list[str] = []
-    for key_path, line, repeated in _walk(node, (), set()):
+    for count, (key_path, line, repeated) in enumerate(_walk(node, (), set())):
+        if count >= MAX_KEYS:
+            raise ConfigError(f"{path}: its aliases unfold to more than {MAX_KEYS:,} values")
         if repeated:
             shown = ".".join(map(str, key_path))
             problems.append(f"{path}:{line}: {shown}: given twice; keep one of the two")

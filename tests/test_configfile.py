@@ -143,13 +143,47 @@ def test_what_is_not_a_yaml_mapping_names_its_line(tmp_path, text, line):
 
 
 @pytest.mark.parametrize(
-    "value", ["2001-99-99", "!!bool maybe", "!!timestamp noon", "!!int x", "0b_"]
-)
+    "value",
+    ["2001-99-99", "!!bool maybe", "!!timestamp noon", "!!int x", "0b_",
+     pytest.param("0" + 4400 * "7", id="long octal")],
+)  # fmt: skip
 def test_a_value_that_is_not_what_it_looks_like_names_its_line(tmp_path, value):
     path = write(tmp_path, f"device: door\nname: {value}\n")
     shown = value.rpartition(" ")[2]
     assert problems(path)[0].startswith(f"{path}:2: {shown!r} is no ")
     assert problems(None, f"name={value}")[0].startswith(f"--set name={value}: the value isn't")
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [("12:30", 750), ("-1:30.5", -90.5), ("010", 8), ("0_20", 16)],
+)
+def test_a_number_that_yaml_reads_as_no_person_does_is_refused(tmp_path, value, read):
+    said = f"{value} means {read} in YAML; write that, or text in quotes"
+    assert problems(write(tmp_path, f"verdict:\n  cooldown: {value}\n")) == [
+        f"{tmp_path}/config.yaml:2: {said}"
+    ]
+    (problem,) = problems(None, f"verdict.cooldown={value}")
+    assert problem.endswith(said)
+
+
+@pytest.mark.parametrize("value", ["0", "05", "1_5", "0x1f", "0b11", "15.5", '"010"', "010.5"])
+def test_other_forms_of_numbers_are_taken(value):
+    assert configfile.load(None, [f"verdict.cooldown={value}"]).config.verdict.cooldown < 40
+
+
+def test_what_is_too_large_is_not_read_whole(tmp_path):
+    said = "more than 100,000 bytes: this isn't a configuration file"
+    assert problems(Path("/dev/zero")) == [f"/dev/zero: {said}"]
+    path = write(tmp_path, "#" * 100_001)
+    assert problems(path) == [f"{path}: {said}"]
+
+
+def test_aliases_that_unfold_to_more_than_memory_holds_are_refused(tmp_path):
+    lines = ["a0: &a0 [x]"]
+    lines += [f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    path = write(tmp_path, "\n".join(lines))
+    assert problems(path) == [f"{path}: its aliases unfold to more than 50,000 values"]
 
 
 @pytest.mark.parametrize(
