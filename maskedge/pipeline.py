@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
+from maskedge.config.vision import MOST_FACES
 from maskedge.people.tracker import Tracker
 from maskedge.people.verdict import Decision, Judge
 
@@ -117,7 +118,7 @@ class FrameResult:
     """What one frame brought.
 
     Attributes:
-        faces: as detected, pixels; also those in areas that are ignored.
+        faces: as detected, pixels; those in areas that are ignored come last.
         persons: everybody confirmed, pixels.
         decisions: with boxes relative to the picture, 0..1.
         looked: whether the detector ran.
@@ -235,7 +236,7 @@ class Pipeline:
     def reconfigure(self, config: Config) -> None:
         """Take new thresholds between frames; persons and open violations stay."""
         self._config = config
-        self._detector.min_face = config.verdict.min_face
+        self._set_detector()
         self._tracker.config = config.tracker
         self._judge.reconfigure(config.verdict)
 
@@ -244,7 +245,7 @@ class Pipeline:
     ) -> None:
         """Look with other networks from the next frame on; persons and violations stay."""
         self._detector = detector
-        self._detector.min_face = self._config.verdict.min_face
+        self._set_detector()
         self._classifier = classifier
         self._gate = gate
 
@@ -270,9 +271,9 @@ class Pipeline:
         laps.end("motion")
         faces: list[Face] = []
         if looked:
-            faces = self._detector.detect(frame)[: self._config.detector.max_faces]
+            faces = self._detector.detect(frame)
             laps.end("detect")
-        heeded = self._heeded(faces, view)
+        heeded, ignored = self._heeded(faces, view)
         tracks = self._tracker.update(
             [face.box for face in heeded], [face.score for face in heeded], now, view
         )
@@ -286,7 +287,7 @@ class Pipeline:
         if self._gate is not None and self._watched():
             self._gate.keep(now)
         return FrameResult(
-            faces=tuple(faces),
+            faces=(*heeded, *ignored),
             persons=tuple(self._person(track) for track in tracks if track.confirmed),
             decisions=tuple(self._outward(decision) for decision in decisions),
             looked=looked,
@@ -322,12 +323,23 @@ class Pipeline:
         moved = self._gate.moved(self._detector.shrunk(frame), now)
         return moved or watched
 
-    def _heeded(self, faces: list[Face], view: tuple[int, int]) -> list[Face]:
-        """Those whose middle lies in no area that is to be ignored."""
+    def _set_detector(self) -> None:
+        """Tell it what is asked for; faces that are to be ignored shall take nobody's place."""
+        config = self._config
+        self._detector.min_face = config.verdict.min_face
+        self._detector.max_faces = (
+            MOST_FACES if config.tracker.ignore else config.detector.max_faces
+        )
+
+    def _heeded(self, faces: list[Face], view: tuple[int, int]) -> tuple[list[Face], list[Face]]:
+        """Those to follow, and those whose middle lies in an area that is to be ignored."""
         areas = [area.scaled(*view) for area in self._config.tracker.ignore]
-        if not areas:
-            return faces
-        return [face for face in faces if not any(a.holds(*face.box.centre) for a in areas)]
+        heeded: list[Face] = []
+        ignored: list[Face] = []
+        for face in faces:
+            side = ignored if any(a.holds(*face.box.centre) for a in areas) else heeded
+            side.append(face)
+        return heeded[: self._config.detector.max_faces], ignored
 
     def _watched(self) -> bool:
         return bool(self._tracker.tracks or self._judge.open)

@@ -6,6 +6,7 @@ import pytest
 
 from maskedge.camera.frame import ChannelOrder, Frame
 from maskedge.config import Config
+from maskedge.config.vision import MOST_FACES
 from maskedge.errors import AcceleratorError
 from maskedge.geometry import Box
 from maskedge.people.simulate import Noise, Scene, Sighting, SimulatedVision, Visit
@@ -102,6 +103,18 @@ def test_who_is_in_an_area_to_ignore_is_seen_and_not_followed():
     results = door.stay(3, (poster, BARE), (face(320), BARE))
     assert decided(results) == [("started", None)]
     assert [person.box for person in results[-1].persons] == [face(320)]
+
+
+def test_faces_in_an_area_to_ignore_take_nobodys_place():
+    wall = [(face(60 + 120 * number, y=100), BARE) for number in range(5)]
+    door = Door(tracker={"ignore": [[0, 0, 1, 0.4]]}, detector={"max_faces": 2})
+    assert door.vision.max_faces == MOST_FACES
+    people = [(face(100 + 150 * number, y=350), MASK) for number in range(4)]
+    results = door.stay(1, *wall, *people)
+    assert len(results[-1].persons) == 2
+    assert len(results[-1].faces) == 7
+    door.pipeline.reconfigure(Config.model_validate({"detector": {"max_faces": 3}}))
+    assert door.vision.max_faces == 3
 
 
 def test_an_area_to_ignore_is_taken_over_between_frames_and_its_violation_ends():

@@ -16,6 +16,9 @@ from maskedge.config.base import (
     ViolationLabel,
 )
 
+MOST_FACES = 256
+"""Most that ``detector.max_faces`` may be."""
+
 
 class CameraConfig(Section):
     """Where frames come from."""
@@ -51,7 +54,7 @@ class DetectorConfig(Section):
     )
     threshold: Probability = Field(0.5, description="least score of a face: P(it is one)")
     nms_iou: Probability = Field(0.45, description="overlap above which two boxes are one face")
-    max_faces: int = Field(32, ge=1, le=256, description="most faces taken from a frame")
+    max_faces: int = Field(32, ge=1, le=MOST_FACES, description="most faces taken from a frame")
 
 
 class ClassifierConfig(Section):

@@ -85,6 +85,7 @@ class Recognizer:
     def __init__(self, vision: Vision) -> None:
         self._vision = vision
         self.min_face = vision.detector.min_face
+        self.max_faces = vision.detector.max_faces
         self._faces: list[Face] = []
         self._rows: dict[Box, NDArray[np.float32]] = {}
 

@@ -250,6 +250,7 @@ class SimulatedVision:
     """Detector and classifier at once: they report what :meth:`show` was given."""
 
     min_face = 0.0
+    max_faces = 0
 
     def __init__(self) -> None:
         self._sightings: list[Sighting] = []

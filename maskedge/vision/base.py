@@ -36,9 +36,11 @@ class FaceDetector(Protocol):
 
     Attributes:
         min_face: the smallest that need be found, pixels of the frame; may be set between frames.
+        max_faces: most faces that are returned; may be set between frames.
     """
 
     min_face: float
+    max_faces: int
 
     def shrunk(self, frame: Frame) -> Frame:
         """The frame made small, for who needs no more of it; the frame itself will do as well.

@@ -82,7 +82,7 @@ class BuiltinDetector:
         view: what is expected: the network for it is opened now, the others when they are needed.
         threshold: least score of a face, 0..1.
         nms_iou: overlap above which two boxes are one face.
-        max_faces: most faces returned.
+        max_faces: most faces returned; may be set between frames.
 
     Raises:
         ModelError: the network or the JSON beside ``model`` isn't a face detector's.
@@ -106,7 +106,8 @@ class BuiltinDetector:
         self._sources = {source.size: source for source in sources}
         self._open: dict[Size, _Variant] = {}
         self._choices: dict[tuple[int, int, float], tuple[Size, Size]] = {}
-        self._nms_iou, self._max_faces = nms_iou, max_faces
+        self._nms_iou = nms_iou
+        self.max_faces = max_faces
         self._written: tuple[Frame, _Variant, Placement] | None = None
         view = view or View()
         self.min_face: float = view.min_face
@@ -161,7 +162,7 @@ class BuiltinDetector:
     def _faces(
         self, variant: _Variant, outputs: tuple[NDArray[np.generic], ...], placement: Placement
     ) -> list[Face]:
-        most = CANDIDATES_PER_FACE * self._max_faces
+        most = CANDIDATES_PER_FACE * self.max_faces
         boxes, logits = variant.decoder.candidates(outputs, most)
         sure = [index for index, value in enumerate(logits) if value >= self._least]
         if not sure:
@@ -170,7 +171,7 @@ class BuiltinDetector:
             [boxes[index] for index in sure],
             [logits[index] for index in sure],
             self._nms_iou,
-            self._max_faces,
+            self.max_faces,
         )
         kept = [sure[index] for index in best]
         sx, sy = 1 / placement.sx, 1 / placement.sy

@@ -44,7 +44,7 @@ class SsdDetector:
             raise ModelError("detector.model: kind ssd needs opencv_face_detector_uint8.pb")
         self.model = ModelFile.load(config.model)
         self._threshold, self._iou = config.threshold, config.nms_iou
-        self._most = config.max_faces
+        self.max_faces = config.max_faces
         graphs = [config.model.with_suffix(".pbtxt")]
         if not graphs[0].exists():
             graphs = sorted(config.model.parent.glob("*.pbtxt"))
@@ -77,7 +77,7 @@ class SsdDetector:
         rows = rows[rows[:, 2] >= self._threshold]
         boxes = [Box(*r).scaled(frame.width, frame.height) for r in rows[:, 3:].tolist()]
         scores = rows[:, 2].tolist()
-        kept = suppress(boxes, scores, self._iou, self._most)
+        kept = suppress(boxes, scores, self._iou, self.max_faces)
         return [Face(boxes[i], scores[i]) for i in kept]
 
     def close(self) -> None:

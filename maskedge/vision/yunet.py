@@ -90,7 +90,7 @@ class YunetDetector:
         self.model = ModelFile.load(config.model)
         self._sides = SIDES if config.input == "auto" else (config.input,)
         self.min_face: float = min_face
-        self._most = config.max_faces
+        self.max_faces = config.max_faces
         self._yunet = Yunet(config.model, config.threshold, config.nms_iou)
 
     def shrunk(self, frame: Frame) -> Frame:
@@ -111,7 +111,7 @@ class YunetDetector:
             Face(Box(x, y, x + w, y + h).scaled(sx, sy), float(score))
             for (x, y, w, h), score in zip(found[:, :4].tolist(), found[:, -1], strict=True)
         ]
-        return sorted(faces, key=lambda face: -face.score)[: self._most]
+        return sorted(faces, key=lambda face: -face.score)[: self.max_faces]
 
     def close(self) -> None:
         """Nothing to free: OpenCV does when the object goes."""

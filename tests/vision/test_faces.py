@@ -294,6 +294,13 @@ def test_no_more_faces_than_asked(portrait):
     assert len(faces) == 1
 
 
+def test_how_many_may_be_set_between_frames():
+    shot = Frame(crowd(640, 480, 32), ChannelOrder.RGB, 0.0)
+    one = open_detector(DetectorConfig(max_faces=1), CPU, models_dir())
+    one.max_faces = 3
+    assert len(one.detect(shot)) == 3
+
+
 def test_the_one_that_is_asked_for_is_the_surest(detector):
     shot = Frame(crowd(640, 480, 32), ChannelOrder.RGB, 0.0)
     one = open_detector(DetectorConfig(max_faces=1), CPU, models_dir())
