@@ -20,7 +20,7 @@ from maskedge import __version__, coredump
 from maskedge.errors import EX_OK, EX_UNAVAILABLE, EX_USAGE, MaskedgeError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 COMMANDS = {
     "run": "Watch a camera and publish violations (the daemon).",
@@ -43,14 +43,26 @@ COMMANDS = {
 class LazyGroup(click.Group):
     """Imports ``maskedge.commands.NAME`` when NAME is run or its own help is asked for."""
 
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run all; that the reader (head, less) of what it prints has gone is no error of ours."""
+        try:
+            return super().main(*args, **kwargs)
+        except BrokenPipeError:
+            return _unread()
+
+    def make_context(self, *args: Any, **kwargs: Any) -> click.Context:
+        """Read the command line, ``--help`` included: click's main() would end with 1."""
+        try:
+            return super().make_context(*args, **kwargs)
+        except BrokenPipeError:
+            raise click.exceptions.Exit(_unread()) from None
+
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; that its reader (head, less) has gone is no error of ours."""
+        """Run a command, the same."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
-            # Python must not flush to it again at the end.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 128 + signal.SIGPIPE
+            return _unread()
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Return the names in the order in which a newcomer needs them."""
@@ -126,6 +138,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     sys.exit(code)
 
 
+def _unread() -> int:
+    """What was printed has no reader any more: the exit code that says so."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):  # Python must not flush to it again at the end
+        os.dup2(null, stream.fileno())
+    return 128 + signal.SIGPIPE
+
+
 def _open_closed() -> None:
     """Give streams that were closed before us (``>&-``) the null device.
 
@@ -145,7 +165,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         _complain(str(error))
         return error.exit_code
     except click.ClickException as error:
-        error.show()
+        _tell(error.show)
         return EX_USAGE
     except (click.Abort, KeyboardInterrupt):
         return 128 + signal.SIGINT
@@ -160,4 +180,12 @@ def run(argv: Sequence[str] | None = None) -> int:
 def _complain(text: str) -> None:
     from maskedge.commands.console import complain  # noqa: PLC0415 - only when something is wrong
 
-    complain(text)
+    _tell(lambda: complain(text))
+
+
+def _tell(say: Callable[[], None]) -> None:
+    """Say what is wrong; if nobody reads it the exit code does."""
+    try:
+        say()
+    except BrokenPipeError:
+        _unread()

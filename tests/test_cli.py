@@ -108,6 +108,22 @@ def test_a_full_disk_behind_the_output_is_one_clear_line():
     assert done.stderr == "maskedge: output: No space left on device\n"
 
 
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [(["--help"], 141), (["--version"], 141), (["man"], 141), (["models", "list", "--help"], 141),
+     (["check", "--config", "/nonexistent.yaml"], 78), (["check", "--sorce"], 64)],
+)  # fmt: skip
+def test_a_reader_that_has_gone_is_told_by_the_exit_code_alone(args, code):
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "maskedge", *args],
+        stdout=writer, stderr=writer, timeout=120, check=False,
+    )  # fmt: skip
+    os.close(writer)
+    assert done.returncode == code
+
+
 def test_a_locale_without_our_characters_is_no_reason_to_fail():
     done = maskedge(
         "doctor",
