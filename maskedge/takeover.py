@@ -11,7 +11,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from maskedge.camera.sources import describe_source
+from maskedge.camera.sources import describe_source, try_recording
 from maskedge.delivery.credentials import Login
 from maskedge.errors import MaskedgeError, ModelError, ResourceError
 from maskedge.models.store import Store
@@ -168,7 +168,8 @@ def _successor(
     new = loaded.config
     login = Login.read(new.mqtt)
     if new.camera != old.camera:
-        describe_source(new.camera)  # a recording that isn't there would end the daemon
+        describe_source(new.camera)
+        try_recording(new.camera)  # one that can't be played would end the daemon
     seen = frame if new.camera == old.camera else None
     same = _networks(new, seen) == _networks(old, seen)
     try:

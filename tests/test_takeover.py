@@ -1,6 +1,7 @@
 """A changed configuration is prepared beside the running watch, one at a time."""
 
 import json
+import os
 import threading
 from typing import ClassVar
 
@@ -153,6 +154,27 @@ def test_a_source_that_is_nothing_is_refused_before_the_camera_in_use_is_closed(
     one = asked(Config.model_validate({"camera": {"source": "picamra"}}))
     with pytest.raises(InputError, match="did you mean picamera"):
         successor_of(one)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("note.mp4", b"no video", "is no video that can be decoded"),
+        ("empty.avi", b"", "the file is empty"),
+        ("cut.jpg", b"\xff\xd8\xff\xe0", "the JPEG is cut off"),
+    ],
+)
+def test_a_recording_that_cannot_be_played_is_refused_the_same(name, content, why, tmp_path):
+    (tmp_path / name).write_bytes(content)
+    one = asked(Config.model_validate({"camera": {"source": str(tmp_path / name)}}))
+    with pytest.raises(InputError, match=why):
+        successor_of(one)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    new = Config.model_validate({"camera": {"source": str(tmp_path / "pipe.mp4")}})
+    assert successor_of(asked(new)).loaded.config == new
 
 
 def test_without_a_thread_to_be_had_it_is_told_and_tried_again(no_threads):

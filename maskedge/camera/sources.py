@@ -85,6 +85,27 @@ def describe_source(config: CameraConfig) -> str:
     return what + turned
 
 
+def try_recording(config: CameraConfig) -> None:
+    """Open what is a recording and close it again: it plays as well now as later.
+
+    A camera or a stream isn't touched: it may come back, and one is opened by one program only.
+
+    Raises:
+        InputError: it can't be played, or there is nothing called so.
+        CameraError: the same, as OpenCV isn't there.
+    """
+    source = config.source
+    if source in _NAMES or _is_device(source) or scheme(source) in STREAM_SCHEMES:
+        return
+    camera = _recording(config)
+    if Path(camera.name).is_fifo():  # it would be waited for
+        return
+    try:
+        camera.open()
+    finally:
+        camera.close()
+
+
 class TurnedCamera:
     """A camera whose pictures are turned clockwise.
 
