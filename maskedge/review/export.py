@@ -12,6 +12,7 @@ import os
 import shutil
 import zipfile
 from collections import Counter
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from maskedge.errors import InputError, UsageError
@@ -86,13 +87,13 @@ def counts(items: Iterable[Item]) -> dict[str, int]:
 
 
 def write(folder: ReviewFolder, out: Path) -> list[Item]:
-    """Write the set to a new folder, for its owner only.
+    """Write the set to a new folder, for its owner only; whole or not at all.
 
     Returns:
         What was written.
 
     Raises:
-        InputError: nothing is labelled, or it can't be written.
+        InputError: nothing is labelled, a picture can't be read, or the set can't be written.
         UsageError: the folder holds something already.
         ReviewError: the kept faces can't be read.
     """
@@ -100,23 +101,45 @@ def write(folder: ReviewFolder, out: Path) -> list[Item]:
     try:
         if out.is_dir() and any(out.iterdir()):
             raise UsageError(f"{out}: holds something already; give a new folder")
-        out.mkdir(parents=True, exist_ok=True, mode=0o700)
-        (out / NAME).mkdir(mode=0o700)
-        written = []
-        for item in items:
-            try:
-                _put(out / NAME / f"{item.name}.jpg", folder.picture(item.name))
-            except FileNotFoundError:
-                continue  # purged meanwhile
-            written.append(item)
-        _put(out / f"{NAME}.json", json.dumps(coco(written)).encode())
-        if os.geteuid() == 0:  # with sudo, for whoever works there
-            owner = out.parent.stat()
-            for path in (out, *out.rglob("*")):
-                shutil.chown(path, owner.st_uid, owner.st_gid)
+        with _whole(out):
+            written = [item for item in items if _copy(folder, item.name, out / NAME)]
+            _put(out / f"{NAME}.json", json.dumps(coco(written)).encode())
+            if os.geteuid() == 0:  # with sudo, for whoever works there
+                owner = out.parent.stat()
+                for path in (out, *out.rglob("*")):
+                    shutil.chown(path, owner.st_uid, owner.st_gid)
     except OSError as error:
         raise InputError(f"{out}: can't be written: {error.strerror}") from error
     return written
+
+
+@contextmanager
+def _whole(out: Path) -> Iterator[None]:
+    """Make the folders; what doesn't come to its end leaves nothing in the way of another try."""
+    there = out.is_dir()
+    try:
+        out.mkdir(parents=True, exist_ok=True, mode=0o700)
+        (out / NAME).mkdir(mode=0o700)
+        yield
+    except BaseException:
+        with suppress(OSError):
+            shutil.rmtree(out / NAME)
+            (out / f"{NAME}.json").unlink(missing_ok=True)
+            if not there:
+                out.rmdir()
+        raise
+
+
+def _copy(folder: ReviewFolder, name: str, to: Path) -> bool:
+    """False: the face is gone, as it was purged meanwhile."""
+    try:
+        picture = folder.picture(name)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise InputError(f"{error.filename}: can't be read: {error.strerror}") from error
+    _put(to / f"{name}.jpg", picture)
+    return True
 
 
 def _put(path: Path, content: bytes) -> None:

@@ -1,5 +1,6 @@
 """What is exported is what ``convert`` reads, and it is split by person."""
 
+import errno
 import json
 import stat
 from collections import defaultdict
@@ -84,6 +85,37 @@ def test_only_the_owner_may_read_it_and_nothing_is_overwritten(folder, tmp_path)
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(InputError, match="can't be written: "):
         export.write(folder, tmp_path / "file" / "out")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_full_disk_leaves_nothing_in_the_way_of_another_try(folder, tmp_path, monkeypatch, there):
+    out = tmp_path / "out"
+    if there:
+        out.mkdir()
+    room = [5]
+
+    def put(path, content):
+        path.write_bytes(content[:100])
+        room[0] -= 1
+        if not room[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as full:
+        full.setattr(export, "_put", put)
+        with pytest.raises(InputError, match=r"out: .* No space left"):
+            export.write(folder, out)
+    assert room == [0]
+    assert out.exists() is there
+    assert len(export.write(folder, out)) == 40
+
+
+def test_a_picture_that_cannot_be_read_is_named(folder, tmp_path):
+    picture = folder.path / f"{folder.items()[3].name}.jpg"
+    picture.unlink()
+    picture.mkdir()
+    with pytest.raises(InputError, match=rf"{picture.name}: can't be read: Is a directory"):
+        export.write(folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_nothing_labelled_is_an_error_and_writes_nothing(tmp_path):
