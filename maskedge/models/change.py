@@ -17,7 +17,7 @@ from maskedge.modelfile import ModelFile
 from maskedge.models.store import ORIGIN, ROLES, SHIPPED, Choice, Role, State, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 STAGING = ".staging-"
 MOST_DAMAGED = 9
@@ -65,6 +65,22 @@ class Change:
         except ModelError as error:  # what it named isn't known any more
             self.state, self._damaged = State(), error
         self.forget_staged()
+
+    def spare(self, replaced: Collection[Role]) -> None:
+        """Keep networks of which nobody knows whether they are in force.
+
+        Args:
+            replaced: roles that are given other networks, whatever they have.
+
+        Raises:
+            ModelError: the pointer is damaged, and it may have named sets of another role.
+        """
+        kept = [f for f in sorted(self._store.sets.iterdir()) if _role_of(f) not in replaced]
+        if self._damaged is not None and kept:
+            raise ModelError(
+                f"{self._damaged}, or install with it what was in force, of "
+                f"{', '.join(map(str, kept))}"
+            )
 
     def stage(self, role: Role, files: Mapping[str, bytes]) -> Path:
         """Write files as a new set of which nobody knows yet.
@@ -158,6 +174,11 @@ class Change:
         for folder in self._store.sets.iterdir():
             if folder.name not in reachable:
                 shutil.rmtree(folder)
+
+
+def _role_of(folder: Path) -> str:
+    """Of a set's name."""
+    return folder.name.partition("-")[0]
 
 
 def _contents(folder: Path) -> dict[str, str]:

@@ -83,7 +83,10 @@ def install(
         InputError, UsageError: the files aren't there, or aren't what was asked for.
     """
     with changing(store) as change:
-        named = _named(gather(given, _in_force(store)), config, tell)
+        items = gather(given, _in_force(store))
+        named = _named(items, config, tell)
+        new = [stem for stem, item in named.items() if {item.path, item.path.parent} & {*given}]
+        change.spare({_role(stem) for stem in new})
         staged = _stage(named, change)
         fit = True
         for finding in examine_all([item for _, item in staged], config, timeout):

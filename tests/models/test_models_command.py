@@ -287,6 +287,29 @@ def test_a_damaged_pointer_is_mended_by_an_installation(models, copy):
     assert fingerprints() == (SHIPPED[0], of(path))
 
 
+def test_a_damaged_pointer_costs_no_network_of_the_other_role(models, copy, detectors):
+    models("install", detectors())
+    (kept,) = models.store.sets.iterdir()
+    models.store.pointer.write_text("{")
+    path = copy(content=shipped() + REMARK)
+    code, _, err = models("install", path)
+    assert (code, kept.is_dir()) == (66, True)
+    assert "in-force.json: damaged" in err
+    assert f"or install with it what was in force, of {kept}" in err
+    assert models("install", kept, path)[0] == 0
+    assert models.store.state().current.detector == kept.name
+    assert fingerprints()[1] == of(path)
+
+
+def test_a_damaged_pointer_and_a_compiled_form_alone(models, copy, detectors, tmp_path):
+    models("install", detectors())
+    (kept,) = models.store.sets.iterdir()
+    models.store.pointer.write_text("{")
+    built = compiled(GENERAL, copy(GENERAL, folder="build"))
+    code, _, err = models("install", shutil.move(built, tmp_path))
+    assert (code, "what was in force" in err, kept.is_dir()) == (66, True, True)
+
+
 def test_a_damaged_set_is_not_gone_back_to_but_installed_anew(models, copy):
     first, second = (copy(content=shipped() + n * REMARK, folder=f"new-{n}") for n in (1, 2))
     models("install", first)
