@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from maskedge.camera.frame import ChannelOrder, Frame
-from maskedge.camera.opencv import load_cv2
+from maskedge.camera.opencv import FILE_OPTIONS, capture_options, load_cv2
 from maskedge.camera.pace import Pace
 from maskedge.camera.pixels import three_channels
 from maskedge.errors import CameraError, EndOfStream, InputError
@@ -181,6 +181,7 @@ class VideoFile:
         if empty:
             raise InputError(f"{self.name}: the file is empty (0 bytes)")
         cv2 = load_cv2()
+        capture_options(FILE_OPTIONS)
         # An absolute path can't be mistaken for one of FFmpeg's protocols.
         capture = cv2.VideoCapture(str(self._path.absolute()), cv2.CAP_FFMPEG)
         self._grabbed = capture.isOpened() and capture.grab()

@@ -16,9 +16,14 @@ _FFMPEG_QUIET = "-8"
 _OPENCV_SILENT = 0
 """LOG_LEVEL_SILENT of opencv2/core/utils/logger.defines.h."""
 
-_CAPTURE_OPTIONS = "rtsp_transport;tcp|fpsprobesize;0"
+CAPTURE_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+"""The variable that OpenCV reads whenever FFmpeg opens something."""
+FILE_OPTIONS = "rtsp_transport;tcp"
+"""What OpenCV itself takes without the variable."""
+STREAM_OPTIONS = "rtsp_transport;tcp|fpsprobesize;0"
 """TCP: UDP loses packets, and pictures with them. No guessing of the frame rate: that alone kept
-the opening of a stream waiting for two seconds of frames."""
+the opening of a stream waiting for two seconds of frames. Of a file it must be guessed: without,
+an MPEG transport stream has twice its rate, and so twice its frames."""
 
 _V4L_SELECT_TIMEOUT = "3"
 """Seconds until OpenCV's V4L2 reader gives up a frame; 10 unless told, longer than our deadline."""
@@ -28,7 +33,6 @@ _V4L_SELECT_TIMEOUT = "3"
 def load_cv2() -> Any:
     """The cv2 module, told to be quiet. Values set by the user's environment stay."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", _FFMPEG_QUIET)
-    os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", _CAPTURE_OPTIONS)
     os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", _V4L_SELECT_TIMEOUT)
     import cv2  # noqa: PLC0415 - 0.2 s and 50 MB that `--help` needn't pay
 
@@ -37,3 +41,9 @@ def load_cv2() -> Any:
         set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
         set_level(_OPENCV_SILENT)
     return cv2
+
+
+def capture_options(options: str) -> None:
+    """What FFmpeg shall open with from now on, unless the user's environment says something."""
+    if os.environ.get(CAPTURE_OPTIONS) in {None, FILE_OPTIONS, STREAM_OPTIONS}:
+        os.environ[CAPTURE_OPTIONS] = options

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from maskedge.camera.capture import LiveCapture
-from maskedge.camera.opencv import load_cv2
+from maskedge.camera.opencv import STREAM_OPTIONS, capture_options, load_cv2
 from maskedge.camera.probe import explain
 from maskedge.camera.urls import redact, with_password
 
@@ -56,6 +56,7 @@ class StreamCamera:
     def open(self) -> None:
         """Connect and wait for the stream's description; see the protocol."""
         cv2 = load_cv2()
+        capture_options(STREAM_OPTIONS)
         capture = cv2.VideoCapture(
             self._url,
             cv2.CAP_FFMPEG,

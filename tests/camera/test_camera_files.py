@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from maskedge.camera.files import PictureFiles, VideoFile, open_files, read_picture
 from maskedge.camera.frame import Camera, ChannelOrder
 from maskedge.camera.guard import CameraGuard
+from maskedge.camera.opencv import CAPTURE_OPTIONS, STREAM_OPTIONS, capture_options
 from maskedge.camera.pace import Pace
 from maskedge.errors import EndOfStream, InputError
 
@@ -103,6 +105,24 @@ def test_irregular_time_stamps_are_kept_in_every_round(make_video, monkeypatch):
     camera.open()
     times = [camera.read().time for _ in range(6)]
     assert times == pytest.approx([0, 0.5, 0.6, 0.7, 1.2, 1.3])
+
+
+@pytest.mark.parametrize("options", [None, STREAM_OPTIONS], ids=["at first", "after a stream"])
+def test_a_transport_stream_has_its_own_frame_rate(make_video, monkeypatch, options):
+    monkeypatch.delenv(CAPTURE_OPTIONS, raising=False)
+    if options is not None:
+        capture_options(options)
+    camera = VideoFile(make_video("video.ts", frames=30, fps=25, codec="mpg2"))
+    found = frames(camera)  # and no word about its being cut off
+    assert [frame.time for frame in found] == pytest.approx([i / 25 for i in range(30)])
+    assert camera.fps == pytest.approx(25)
+
+
+def test_what_the_user_tells_ffmpeg_stays(make_video, monkeypatch):
+    monkeypatch.setenv(CAPTURE_OPTIONS, "threads;1")
+    frames(VideoFile(make_video(frames=2)))
+    capture_options(STREAM_OPTIONS)
+    assert os.environ[CAPTURE_OPTIONS] == "threads;1"
 
 
 def test_opening_again_begins_at_the_beginning(make_video):
