@@ -88,13 +88,11 @@ def read_pixels(picture: Picture) -> NDArray[np.uint8]:
     Raises:
         InputError: it can't be read, or has another size than its labels are for.
     """
-    import cv2  # noqa: PLC0415 - annotations alone don't need it
+    from maskedge.camera.files import read_picture  # noqa: PLC0415 - annotations don't need it
 
-    pixels = cv2.imread(str(picture.path), cv2.IMREAD_COLOR_RGB)
-    if pixels is None:
-        raise InputError(f"{picture.path}: can't read the picture")
+    pixels = read_picture(picture.path)
     check_size(picture.path, (picture.width, picture.height), pixels)
-    return pixels.astype(np.uint8, copy=False)
+    return np.ascontiguousarray(pixels[..., ::-1])
 
 
 def check_size(path: Path, size: tuple[int, int], pixels: NDArray[Any]) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 from collections import Counter
@@ -24,8 +25,9 @@ from convert.coco import NEGATIVE
 from convert.grouping import groups_of, split
 from convert.importers import READERS, fetch_kaggle, recognise, standard_label
 from convert.likeness import both_ways
-from convert.output import writable
+from convert.output import writable, write_png
 from convert.sizes import fitted
+from maskedge.camera.files import read_picture
 from maskedge.errors import InputError, UsageError
 from maskedge.vision.base import LABELS
 from maskedge.vision.masks import square_crop
@@ -40,6 +42,8 @@ PARTS = ("train", "val", "test")
 MIN_INSIDE = 0.5
 """Share of a box that must lie in its picture; the rest of it is cut off."""
 SIZE_BOUNDS = (20, 32, 64)
+LONGEST_NAME = 255
+"""Bytes that file systems allow."""
 SHEET_COLUMNS, SHEET_TILE = 12, 80
 
 
@@ -80,17 +84,18 @@ def check(
     seen: dict[str, Picture] = {}
     hashes: list[tuple[int, int]] = []
     for picture in progress(pictures):
-        pixels = cv2.imread(str(picture.path), cv2.IMREAD_COLOR)
-        if pixels is None:
+        try:
+            pixels = read_picture(picture.path)
+        except InputError:
             missing = not picture.path.exists()
             result.note("missing pictures" if missing else "corrupt pictures", picture.path.name)
             continue
-        fit, said = fitted(picture, np.asarray(pixels, np.uint8))
+        fit, said = fitted(picture, pixels)
         if said:
             result.note(said, picture.path.name)
         if fit is None:
             continue
-        digest = hashlib.sha256(np.asarray(pixels).tobytes()).hexdigest()
+        digest = hashlib.sha256(pixels.tobytes()).hexdigest()
         if digest in seen:
             first = seen[digest]
             alike = Counter(f.label for f in picture.faces) == Counter(f.label for f in first.faces)
@@ -142,7 +147,7 @@ def write_set(checked: Checked, parts: Sequence[str], out: Path) -> None:
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
         for number, (picture, group) in enumerate(chosen, 1):
-            name = f"{number:06}_{picture.path.name}"
+            name = _copied(number, picture.path)
             shutil.copyfile(picture.path, out / part / name)
             images.append(
                 {
@@ -159,6 +164,12 @@ def write_set(checked: Checked, parts: Sequence[str], out: Path) -> None:
         files[f"{part}.json"] = json.dumps(content)
     for name, text in files.items():  # at the end: a set that was stopped half-way is none
         (out / name).write_text(text, encoding="utf-8")
+
+
+def _copied(number: int, path: Path) -> str:
+    """What a picture is called in a set: as it was, but in UTF-8, and no longer than can be."""
+    known = os.fsencode(path.stem)[: LONGEST_NAME - len(f"{number:06}_{path.suffix}")]
+    return f"{number:06}_{known.decode(errors='ignore')}{path.suffix}"
 
 
 def _coco_face(face: Annotation, image: int, number: int) -> dict[str, Any]:
@@ -215,8 +226,7 @@ def contact_sheet(
         chosen = rng.permutation(len(found))[: rows * SHEET_COLUMNS]
         crops = []
         for picture, box in (found[i] for i in chosen):
-            pixels = np.asarray(cv2.imread(str(picture.path), cv2.IMREAD_COLOR), np.uint8)
-            crops.append(square_crop(pixels, box, SHEET_TILE))
+            crops.append(square_crop(read_picture(picture.path), box, SHEET_TILE))
         blank = np.full((SHEET_TILE, SHEET_TILE, 3), 255, np.uint8)
         crops += [blank] * (-len(crops) % SHEET_COLUMNS)
         bar = np.full((18, SHEET_COLUMNS * SHEET_TILE, 3), 255, np.uint8)
@@ -228,7 +238,7 @@ def contact_sheet(
             np.hstack(crops[i : i + SHEET_COLUMNS]) for i in range(0, len(crops), SHEET_COLUMNS)
         ]
     if tiles:
-        cv2.imwrite(str(path), np.vstack(tiles))
+        write_png(path, np.vstack(tiles))
 
 
 def advice(summary: dict[str, Any], checked: Checked, shares: dict[str, float]) -> list[str]:

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import click
-import cv2
 import yaml
 from tqdm import tqdm
 
 from convert.coco import NEGATIVE, Annotation, Picture, read_coco
-from maskedge.camera.files import PICTURE_SUFFIXES
+from maskedge.camera.files import PICTURE_SUFFIXES, read_picture
 from maskedge.errors import InputError, MaskedgeError, UsageError
 from maskedge.geometry import Box
 
@@ -55,8 +54,11 @@ def standard_label(name: str, own: dict[str, str]) -> str | None:
 
 def size_of(path: Path) -> tuple[int, int] | None:
     """Width and height of a picture as it decodes; None where it doesn't."""
-    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    return None if pixels is None else (pixels.shape[1], pixels.shape[0])
+    try:
+        height, width = read_picture(path).shape[:2]
+    except InputError:
+        return None
+    return width, height
 
 
 def read_coco_set(folder: Path, images: Path | None) -> list[Picture]:

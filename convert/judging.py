@@ -11,7 +11,6 @@ from convert.coco import IN_REGION, check_size
 from convert.reference import look_at
 from convert.slices import SIZES, Look, sliced
 from maskedge.config import VerdictConfig
-from maskedge.errors import InputError
 from maskedge.geometry import boxes_array, inside_matrix, iou_matrix
 from maskedge.vision.base import LABELS
 
@@ -70,14 +69,10 @@ def read_frame(path: Path) -> Frame:
     Raises:
         InputError: it can't be read.
     """
-    import cv2
-
+    from maskedge.camera.files import read_picture
     from maskedge.camera.frame import ChannelOrder, Frame
 
-    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise InputError(f"{path}: can't read the picture")
-    return Frame(np.asarray(pixels, np.uint8), ChannelOrder.BGR, 0.0, path=str(path))
+    return Frame(read_picture(path), ChannelOrder.BGR, 0.0, path=str(path))
 
 
 def judge(

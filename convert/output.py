@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    import numpy as np
+    from numpy.typing import NDArray
+
 
 class OutputError(MaskedgeError):
     """A result can't be written where the user wants it: give another place, or other rights."""
@@ -44,3 +47,15 @@ def replace(path: Path, write: Callable[[Path], Any]) -> None:
     partial = path.with_name(f"partial.{path.name}")
     write(partial)
     os.replace(partial, path)  # noqa: PTH105 - atomic on both ends
+
+
+def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
+    """Write a picture, whatever its path is called; OpenCV's own way is silent about a full disk.
+
+    Args:
+        path: the file.
+        pixels: (height, width, 3), BGR.
+    """
+    import cv2  # noqa: PLC0415 - most results are no pictures
+
+    path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())

@@ -40,7 +40,8 @@ def fitted(picture: Picture, pixels: Pixels) -> tuple[Picture | None, str]:
         return sized, ""
     if _same_shape(said, (width, height)):
         return _moved(sized, lambda box: box.scaled(width / said[0], height / said[1])), SCALED
-    stored = cv2.imread(str(picture.path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    data = np.fromfile(picture.path, np.uint8)
+    stored = cv2.imdecode(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     flips = _flips(np.asarray(stored), pixels)
     if flips is None or not _same_shape(said, (height, width)):
         return None, STRANGE

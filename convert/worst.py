@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from convert.judging import read_frame
+from convert.output import write_png
 from maskedge.vision.base import LABELS
 from maskedge.vision.masks import square_crop
 
@@ -58,7 +59,7 @@ def contact_sheet(seen: Judged, path: Path, count: int = 10) -> list[dict[str, A
     if tiles:
         tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % COLUMNS)
         sheet = [np.hstack(tiles[i : i + COLUMNS]) for i in range(0, len(tiles), COLUMNS)]
-        cv2.imwrite(str(path), np.vstack(sheet))
+        write_png(path, np.vstack(sheet))
     return rows
 
 

@@ -19,6 +19,7 @@ import numpy as np
 from convert.coco import NEGATIVE, check_size, read_coco
 from convert.importers import PICTURES
 from convert.likeness import NEAR
+from maskedge.camera.files import read_picture
 from maskedge.errors import InputError, ModelError
 from maskedge.geometry import Box
 from maskedge.vision.likeness import picture_hash
@@ -156,7 +157,7 @@ def _drawn_by(
             first.setdefault(group, name.partition(SET)[0])
     drawn = [first.get(g, p) for g, p in zip(groups.tolist(), pictures, strict=True)]
     # Cut short, many would be one; a digest has just the length that there is room for.
-    return [hashlib.sha256(n.encode()).hexdigest() if len(n) > LONGEST_NAME else n for n in drawn]
+    return [hashlib.sha256(_bytes(n)).hexdigest() if len(n) > LONGEST_NAME else n for n in drawn]
 
 
 def _root(parent: NDArray[np.int64], i: int) -> int:
@@ -245,7 +246,12 @@ class CropStore:
 
 def stable_share(text: str) -> float:
     """A number in 0..1 that depends on nothing but the text: for splits that never move."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
+    return int.from_bytes(hashlib.sha256(_bytes(text)).digest()[:8], "big") / 2**64
+
+
+def _bytes(name: str) -> bytes:
+    """A file's name as it is on the disk, where it need not be UTF-8."""
+    return name.encode(errors="surrogateescape")
 
 
 COCO_LABELS = {
@@ -297,6 +303,13 @@ def folder_samples(
     source = f"{folder.parent.name}/{folder.name}"
     for path in sorted(p for p in folder.glob("*") if p.suffix.lower() in PICTURES):
         yield Sample(path, None, allowed, kind, source, validation, margin)
+
+
+def _read(path: Path) -> Pixels | None:
+    try:
+        return read_picture(path)
+    except InputError:
+        return None
 
 
 def _resolve(sample: Sample, pixels: Pixels, finder: FaceFinder | None) -> Box | None:
@@ -378,7 +391,7 @@ def build_store(  # noqa: PLR0913 - all but three are named settings
     with (folder / "pixels.bin").open("wb") as out:
         for sample in progress(samples):
             if sample.picture != path:
-                path, pixels = sample.picture, cv2.imread(str(sample.picture))
+                path, pixels = sample.picture, _read(sample.picture)
                 digest = picture_hash(pixels) if pixels is not None else 0
             if pixels is None:
                 lost.unread.setdefault(str(path))

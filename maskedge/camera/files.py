@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from maskedge.camera.frame import ChannelOrder, Frame
-from maskedge.camera.opencv import FILE_OPTIONS, capture_options, load_cv2
+from maskedge.camera.opencv import FILE_OPTIONS, capture_options, load_cv2, opencv_path
 from maskedge.camera.pace import Pace
 from maskedge.camera.pixels import three_channels
 from maskedge.errors import CameraError, EndOfStream, InputError
@@ -182,8 +182,7 @@ class VideoFile:
             raise InputError(f"{self.name}: the file is empty (0 bytes)")
         cv2 = load_cv2()
         capture_options(FILE_OPTIONS)
-        # An absolute path can't be mistaken for one of FFmpeg's protocols.
-        capture = cv2.VideoCapture(str(self._path.absolute()), cv2.CAP_FFMPEG)
+        capture = cv2.VideoCapture(opencv_path(self._path), cv2.CAP_FFMPEG)
         self._grabbed = capture.isOpened() and capture.grab()
         if not self._grabbed:
             capture.release()
@@ -311,7 +310,7 @@ def _pictures(folder: Path) -> list[Path]:
 
 
 def _is_picture(path: Path) -> bool:
-    return path.is_file() and bool(load_cv2().haveImageReader(str(path)))
+    return path.is_file() and bool(load_cv2().haveImageReader(opencv_path(path)))
 
 
 def nearest(path: Path) -> str:

@@ -8,7 +8,12 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from maskedge.errors import InputError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _FFMPEG_QUIET = "-8"
 """AV_LOG_QUIET of libavutil/log.h."""
@@ -47,3 +52,20 @@ def capture_options(options: str) -> None:
     """What FFmpeg shall open with from now on, unless the user's environment says something."""
     if os.environ.get(CAPTURE_OPTIONS) in {None, FILE_OPTIONS, STREAM_OPTIONS}:
         os.environ[CAPTURE_OPTIONS] = options
+
+
+def opencv_path(path: Path) -> str:
+    """A path as OpenCV can be given it: an absolute one can't be taken for an FFmpeg protocol.
+
+    Raises:
+        InputError: it isn't UTF-8, by which OpenCV 5.0 crashes.
+    """
+    name = str(path.absolute())
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"{path}: its name, or that of a folder above, isn't UTF-8, so OpenCV can't open it: "
+            "rename it"
+        ) from error
+    return name

@@ -12,6 +12,7 @@ import cv2
 
 from maskedge import annotate
 from maskedge.camera.files import PICTURE_SUFFIXES
+from maskedge.camera.opencv import opencv_path
 from maskedge.errors import InputError, MaskedgeError
 from maskedge.inference.runtime import quiet_stderr
 from maskedge.people.verdict import UNSURE
@@ -202,7 +203,7 @@ class VideoCopy(Copy):
 
     def _open(self, width: int, height: int) -> cv2.VideoWriter:
         fourcc = cv2.VideoWriter.fourcc(*VIDEO_CODEC)
-        path = str(self._part.absolute())
+        path = opencv_path(self._part)
         with quiet_stderr((CHATTER,)):
             writer = cv2.VideoWriter(path, cv2.CAP_FFMPEG, fourcc, self._fps, (width, height))
         if not writer.isOpened():

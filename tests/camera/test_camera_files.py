@@ -125,6 +125,14 @@ def test_what_the_user_tells_ffmpeg_stays(make_video, monkeypatch):
     assert os.environ[CAPTURE_OPTIONS] == "threads;1"
 
 
+@pytest.mark.parametrize("name", [b"caf\xe9.mp4", b"caf\xe9"])
+def test_a_name_that_opencv_would_crash_by_is_refused(tmp_path, name):
+    path = tmp_path / os.fsdecode(name)
+    path.write_bytes(b"GIF89a")
+    with pytest.raises(InputError, match=r"isn't UTF-8.*rename it"):
+        open_files(path).open()
+
+
 def test_opening_again_begins_at_the_beginning(make_video):
     camera = open_files(make_video(frames=4))
     assert len(frames(camera)) == len(frames(camera)) == 4

@@ -1,6 +1,7 @@
 """Sets as people really publish them: divided, with other files beside, and with mistakes in."""
 
 import json
+import os
 import shutil
 import zlib
 
@@ -8,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from convert_command import convert
 from drawn_people import write_set
 
 from convert.coco import read_coco
@@ -181,6 +183,31 @@ def test_pictures_of_every_ending_are_taken(tmp_path):
     done = run(tmp_path / "set", "--out", tmp_path / "out", "--val", 0, "--test", 0)
     assert done.exit_code == 0, (done.output, done.exception)
     assert summary(tmp_path / "out")["pictures"] == {"train": 3}
+
+
+def test_a_picture_that_is_cut_off_is_left_out_and_told(tmp_path):
+    for number in range(2):
+        made = picture(tmp_path / "set" / "with_mask" / f"{number}.png")
+        coded = cv2.imencode(".jpg", cv2.imread(str(made)))[1].tobytes()
+        made.with_suffix(".jpg").write_bytes(coded[: len(coded) // (1 + number)])
+        made.unlink()
+    done = run(tmp_path / "set", "--out", tmp_path / "out", "--val", 0, "--test", 0)
+    assert done.exit_code == 0, (done.output, done.exception)
+    told = summary(tmp_path / "out")
+    assert told["pictures"] == {"train": 1}
+    assert told["problems"]["corrupt pictures"]["first"] == ["1.jpg"]
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9.png", b"%b.png" % (b"x" * 251), "ü 名.png".encode()])
+def test_a_picture_may_be_called_anything(tmp_path, name):
+    picture(tmp_path / "set" / "with_mask" / "0.png")
+    picture(tmp_path / "set" / "without_mask" / "0.png").rename(
+        tmp_path / "set" / "without_mask" / os.fsdecode(name)
+    )
+    convert("dataset", tmp_path / "set", "--out", tmp_path / "out", "--val", 0, "--test", 0)
+    copied = read_coco(tmp_path / "out" / "train.json", tmp_path / "out" / "train")
+    assert all(str(entry.path).encode() and entry.path.exists() for entry in copied)
+    assert len(copied) == 2
 
 
 def test_json_that_is_no_coco_does_not_make_a_set_one(tmp_path):
