@@ -1,4 +1,4 @@
-"""Moments and identities: wall time of steady moments, whether it is true, rising ids, the boot."""
+"""Moments and identities: wall time of steady moments, whether it is true, ages, ids, the boot."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
 _TIME_ERROR = 5  # adjtimex(2): the clock isn't synchronised
 _COUNTER_MAX = 0xFFF  # 12 bits
@@ -104,3 +104,61 @@ def clock_synced() -> bool:
     if adjtimex is not None and 0 <= adjtimex(ctypes.create_string_buffer(512)) < _TIME_ERROR:
         return True
     return _TIMESYNCD.exists()
+
+
+def _since_boot() -> float:
+    """Seconds since the machine was switched on, also those in which it slept."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+class Ages:
+    """How old kept things are, whatever is done to the clock that dates them.
+
+    A machine without a clock that runs on while it is off begins with an old time and is set later,
+    so that what it has kept meanwhile looks as old as the step was long. But what this process
+    has kept is exactly as old as it has kept it. What it found bearing a future date is no older
+    than it has known it, until the clock has reached that date. The rest is as old as the clock
+    says.
+
+    Args:
+        wall: seconds since the epoch; it may step.
+        steady: seconds that never step.
+        synced: whether something sets the wall clock.
+    """
+
+    def __init__(
+        self,
+        wall: Callable[[], float] = time.time,
+        steady: Callable[[], float] = _since_boot,
+        synced: Callable[[], bool] = clock_synced,
+    ) -> None:
+        self.wall = wall
+        self.synced = synced
+        self._steady = steady
+        self._kept: dict[str, float] = {}
+        self._met: dict[str, float] = {}
+
+    def kept(self, name: str) -> None:
+        """Note that this process has just kept something."""
+        self._kept[name] = self._steady()
+
+    def of(self, name: str, dated: float) -> float:
+        """Seconds, never below 0.
+
+        Args:
+            name: unique.
+            dated: what it bears, seconds since the epoch.
+        """
+        now = self._steady()
+        if name in self._kept:
+            return now - self._kept[name]
+        age = self.wall() - dated
+        if age < 0:
+            self._met.setdefault(name, now)
+        return max(age, now - self._met.get(name, now))
+
+    def forget(self, left: Container[str]) -> None:
+        """Forget whatever isn't left."""
+        for known in (self._kept, self._met):
+            for name in [name for name in known if name not in left]:
+                known.pop(name, None)

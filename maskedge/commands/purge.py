@@ -7,7 +7,7 @@ import re
 import sys
 import time
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,12 +114,12 @@ class Purged:
 def _faces(config: Config, folder: Path | None, age: timedelta | None, *, really: bool) -> Purged:
     """The review set; ``age`` 0: whatever there is, None: what the configuration says."""
     from maskedge import paths
-    from maskedge.clock import clock_synced
+    from maskedge.clock import Ages
     from maskedge.review.folder import LEFTOVER, ReviewFolder, expired
 
     kept = ReviewFolder(folder or paths.review_folder(config, paths.state_at_hand()))
     limit = timedelta(days=config.review.max_age) if age is None else age
-    old = expired(datetime.now(UTC), limit, synced=clock_synced())
+    old = expired(Ages(), limit)
     items = kept.items()
     gone = [item for item in items if age == timedelta(0) or old(item)]
     if really:

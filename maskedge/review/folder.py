@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import ValidationError
@@ -20,11 +19,13 @@ from maskedge.review.record import ANSWERS, DELETED, NAME, Mark, Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
+    from datetime import timedelta
     from pathlib import Path
 
-TOMORROW = timedelta(days=1)
-"""How far ahead of a clock that is right a face may be dated."""
+    from maskedge.clock import Ages
+
+TOMORROW = 86_400.0
+"""Seconds by which a face may be dated ahead of a clock that is right."""
 BLOCK = 4096
 """Bytes that a file takes up at least."""
 LEFTOVER = 600.0
@@ -334,19 +335,22 @@ class ReviewFolder:
         )
 
 
-def expired(now: datetime, max_age: timedelta, *, synced: bool) -> Callable[[Item], bool]:
+def expired(ages: Ages, max_age: timedelta) -> Callable[[Item], bool]:
     """Says which faces are older than ``max_age``.
 
+    Where the clock is known to be right, what bears a date after tomorrow was kept under a wrong
+    one, and goes as well.
+
     Args:
-        now: by the wall clock.
+        ages: what is known of them.
         max_age: most that a face may be kept.
-        synced: whether that clock is known to be right; then what bears a date after tomorrow
-            was kept under a wrong one, and goes as well.
     """
+    now, synced = ages.wall(), ages.synced()
 
     def check(item: Item) -> bool:
-        age = now - item.record.time
-        return age > max_age or (synced and age < -TOMORROW)
+        dated = item.record.time.timestamp()
+        old = ages.of(item.name, dated) > max_age.total_seconds()
+        return old or (synced and dated > now + TOMORROW)
 
     return check
 

@@ -12,14 +12,14 @@ import random
 import shutil
 import threading
 import time
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
 import cv2
 
 from maskedge import paths
-from maskedge.clock import clock_synced
+from maskedge.clock import Ages
 from maskedge.errors import ReviewError
 from maskedge.review.candidates import FLOOR, Candidates, Cut
 from maskedge.review.folder import BLOCK, ReviewFolder, blocks, expired
@@ -64,6 +64,7 @@ class ReviewSet:
     def __init__(self, config: Config) -> None:
         """Begin as the configuration says; nothing is written before there is a face to keep."""
         self._candidates = Candidates()
+        self._ages = Ages()
         self._writer: Writer | None = None
         self._start(config)
 
@@ -106,7 +107,7 @@ class ReviewSet:
         elif not self._folder.exists():
             return
         # Also when it was switched off: what was kept before must not become older than it may.
-        self._writer = Writer(self._folder, config.review)
+        self._writer = Writer(self._folder, config.review, self._ages)
         self._writer.start()
 
 
@@ -118,11 +119,18 @@ class Writer:
     """
 
     def __init__(
-        self, folder: Path, config: ReviewConfig, *, burst: int = BURST, every: float = EVERY
+        self,
+        folder: Path,
+        config: ReviewConfig,
+        ages: Ages | None = None,
+        *,
+        burst: int = BURST,
+        every: float = EVERY,
     ) -> None:
         self.error: str | None = None
         self._folder = ReviewFolder(folder)
         self._config = config
+        self._ages = Ages() if ages is None else ages
         self._chance = random.Random()  # noqa: S311 - a sample, no secret
         limit = config.max_megabytes * 1_000_000
         self._selection = Selection(MAX_FACES, limit, self._chance)
@@ -229,15 +237,15 @@ class Writer:
             self._folder.remove(name)
         self._turns -= 1
         self._folder.keep(cut.record, jpeg)
+        self._ages.kept(cut.record.name)
 
     def _tidy(self) -> None:
         """Remove what is too old, what exceeds the bounds, and what others left behind."""
         self._tidy_at = time.monotonic() + RETRY
-        now = datetime.now(UTC)
-        old = expired(now, timedelta(days=self._config.max_age), synced=clock_synced())
-        removed = self._folder.purge(old)
+        removed = self._folder.purge(expired(self._ages, timedelta(days=self._config.max_age)))
         self._folder.sweep(time.time())
         self._look()
+        self._ages.forget({candidate.name for candidate in self._selection.kept})
         self._tidy_at = time.monotonic() + TIDY
         if removed.faces:
             log.info("%d kept faces were too old and are removed", removed.faces)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import re
 import stat
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from maskedge.clock import Ages
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 KEEP_FREE = 100_000_000
@@ -22,6 +22,8 @@ KEEP_FREE = 100_000_000
 DAY = 86_400.0
 LEFTOVER = 600.0
 """Seconds after which what a killed writer left is removed; before, one may be at it."""
+WRONG = 60.0
+"""Seconds by which a file's date may be wrong until it is corrected."""
 
 _OURS = re.compile(
     r"\d{8}T\d{6}\.\d{3}Z_(?:without|incorrect)_mask_[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
@@ -64,7 +66,7 @@ class SnapshotFolder:
         path: made when missing, with mode 0700.
         max_age: days until a picture is deleted.
         max_megabytes: most that the pictures take together, in millions of bytes.
-        clock: seconds since the epoch.
+        ages: known already, of an earlier folder; None: of none.
     """
 
     def __init__(
@@ -72,12 +74,12 @@ class SnapshotFolder:
         path: Path,
         max_age: float,
         max_megabytes: float,
-        clock: Callable[[], float] = time.time,
+        ages: Ages | None = None,
     ) -> None:
         self.path = path
         self._max_age = max_age * DAY
         self._max_bytes = max_megabytes * 1e6
-        self._clock = clock
+        self._ages = Ages() if ages is None else ages
 
     def keep(self, name: str, jpeg: bytes) -> None:
         """Write a picture, whole or not at all, after making room for it.
@@ -100,6 +102,7 @@ class SnapshotFolder:
                 os.fsync(file)
             with suppress(FileNotFoundError):  # purged meanwhile
                 new.replace(path)
+            self._ages.kept(name)
         except OSError:
             with suppress(OSError):
                 new.unlink()
@@ -117,17 +120,22 @@ class SnapshotFolder:
         Raises:
             OSError: the folder can't be read, or a file not be deleted.
         """
-        now = self._clock()
-        keep: list[_File] = []
+        now, synced = self._ages.wall(), self._ages.synced()
+        keep: list[tuple[float, _File]] = []
         gone: list[_File] = []
-        for file in self._files():
-            if file.written > now:  # the clock was set back since: it ages from now on
+        files = self._files()
+        self._ages.forget({file.path.name for file in files})
+        for file in files:
+            age = self._ages.of(file.path.name, file.written)
+            if age > (LEFTOVER if file.path.suffix == ".new" else self._max_age):
+                gone.append(file)
+                continue
+            keep.append((-age, file))
+            if synced and abs(now - age - file.written) > WRONG:  # dated by a clock that was wrong
                 with suppress(FileNotFoundError):
-                    os.utime(file.path, (now, now))
-            limit = LEFTOVER if file.path.suffix == ".new" else self._max_age
-            (gone if now - file.written > limit else keep).append(file)
-        total = sum(file.size for file in keep) + coming
-        for file in sorted(keep):
+                    os.utime(file.path, (now - age, now - age))
+        total = sum(file.size for _, file in keep) + coming
+        for _, file in sorted(keep):
             if total <= self._max_bytes:
                 break
             gone.append(file)
@@ -146,7 +154,7 @@ class SnapshotFolder:
         Raises:
             OSError: the folder can't be read, or a file not be deleted.
         """
-        now = self._clock()
+        now = self._ages.wall()
         files = self._files()
         gone = [file for file in files if age <= 0 or now - file.written >= age]
         for file in gone if really else ():

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import cv2
 
 from maskedge.annotate import to_bgr
+from maskedge.clock import Ages
 from maskedge.errors import MaskedgeError
 from maskedge.modelfile import models_dir
 from maskedge.snapshots.conceal import SURE, Seen, bystanders, conceal, cut_out
@@ -78,6 +79,7 @@ class Snapshots:
         self.sender = SnapshotSender(count)
         self._count = count
         self._config = config
+        self._ages = Ages()
         self._maker = self._open()
 
     def take(self, frame: Frame, persons: Iterable[PersonView], told: Sequence[Violation]) -> None:
@@ -119,7 +121,7 @@ class Snapshots:
     def _open(self, jobs: Iterable[_Job] = ()) -> _Maker | None:
         if not self._config.snapshot.wanted:
             return None
-        return _Maker(self._config, self._count, self.sender, jobs)
+        return _Maker(self._config, self._count, self.sender, self._ages, jobs)
 
 
 class Search:
@@ -164,6 +166,7 @@ class _Maker:
         config: Config,
         count: Callable[[str], None],
         sender: SnapshotSender,
+        ages: Ages,
         jobs: Iterable[_Job],
     ) -> None:
         self.error: str | None = None
@@ -174,7 +177,7 @@ class _Maker:
         self._folder = (
             None
             if asked.folder is None
-            else SnapshotFolder(asked.folder, asked.max_age, asked.max_megabytes)
+            else SnapshotFolder(asked.folder, asked.max_age, asked.max_megabytes, ages)
         )
         self._news = threading.Condition()
         self._jobs = deque(jobs)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from kept import MOMENT, fill, jpeg, portrait, record
 
+from maskedge.clock import Ages
 from maskedge.errors import ReviewError
 from maskedge.review.folder import BLOCK, LEFTOVER, ReviewFolder, expired
 from maskedge.review.record import DELETED, Record
@@ -173,7 +174,7 @@ def test_age_counts_by_the_wall_clock_and_a_wrong_future_only_once_it_is_known(t
     day = timedelta(days=1)
 
     def old(moment, *, synced):
-        check = expired(moment, 2 * day, synced=synced)
+        check = expired(Ages(moment.timestamp, synced=lambda: synced), 2 * day)
         return [check(item) for item in folder.items()]
 
     assert old(MOMENT + 2.5 * day, synced=False) == [True, False, False, False]

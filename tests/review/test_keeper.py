@@ -170,6 +170,19 @@ def test_what_was_kept_before_ages_also_when_it_is_switched_off(tmp_path):
     assert [item.record.time for item in kept(tmp_path / "r")] == [now]
 
 
+def test_a_clock_that_is_set_after_a_face_was_kept_makes_it_no_older(tmp_path):
+    long_ago = datetime.now(UTC).replace(microsecond=0) - timedelta(days=100)
+    mine, found = record(1, time=long_ago), record(2, time=long_ago)
+    review = ReviewSet(config(tmp_path / "r"))
+    review._writer.hand([Cut(mine, portrait(seed=1))])
+    wait_for(lambda: kept(tmp_path / "r"), "the face, dated by the old clock")
+    fill(tmp_path / "r", [found])
+    review.reconfigure(config(tmp_path / "r", enabled=False))
+    wait_for(lambda: found.name not in {item.name for item in kept(tmp_path / "r")}, "a look")
+    review.close(5.0)
+    assert [item.name for item in kept(tmp_path / "r")] == [mine.name]
+
+
 def test_labelled_and_purged_by_others_meanwhile(writer, tmp_path):
     one = writer(burst=100)
     one.hand(cuts(1, 4))

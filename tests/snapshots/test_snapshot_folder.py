@@ -6,6 +6,7 @@ import stat
 
 import pytest
 
+from maskedge.clock import Ages
 from maskedge.events import uuid7
 from maskedge.snapshots import folder
 from maskedge.snapshots.folder import DAY, LEFTOVER, SnapshotFolder, name
@@ -15,10 +16,19 @@ MEGABYTE = 1_000_000
 
 
 class Wall:
-    now = START
+    """Time passes when ``now`` is moved, and is set by :meth:`step`."""
 
-    def __call__(self):
-        return self.now
+    now = START
+    stepped = 0.0
+    synced = True
+
+    def step(self, seconds):
+        self.now += seconds
+        self.stepped += seconds
+
+    def ages(self):
+        """As a process that begins now has them."""
+        return Ages(lambda: self.now, lambda: self.now - self.stepped, lambda: self.synced)
 
 
 @pytest.fixture
@@ -27,8 +37,18 @@ def wall():
 
 
 @pytest.fixture
-def pictures(tmp_path, wall):
-    return SnapshotFolder(tmp_path / "a/pictures", max_age=2, max_megabytes=1, clock=wall)
+def begin(tmp_path, wall):
+    """``begin()``: the folder, by a process that begins now."""
+
+    def build():
+        return SnapshotFolder(tmp_path / "a/pictures", 2, 1, wall.ages())
+
+    return build
+
+
+@pytest.fixture
+def pictures(begin):
+    return begin()
 
 
 def keep(pictures, wall, size=1000):
@@ -106,14 +126,68 @@ def test_a_half_written_one_of_a_crash_is_cleared_away(pictures, wall):
     assert list(pictures.path.iterdir()) == [path]
 
 
-def test_a_clock_that_was_set_back_keeps_no_picture_for_ever(pictures, wall):
-    wall.now += 1000 * DAY
-    path = keep(pictures, wall)
-    wall.now = START
-    pictures.sweep()
+def test_a_clock_that_was_set_back_keeps_no_picture_for_ever(begin, wall):
+    wall.step(1000 * DAY)
+    path = keep(begin(), wall)
+    wall.step(-1000 * DAY)
+    for _ in range(5):
+        assert begin().sweep() == 0
+        wall.now += 0.5 * DAY
+    assert begin().sweep() == 1
+    assert not path.exists()
+
+
+def test_nor_where_nothing_ever_sets_the_clock(begin, wall):
+    wall.synced = False
+    wall.step(1000 * DAY)
+    path = keep(begin(), wall)
+    wall.step(-1000 * DAY)
+    pictures = begin()
+    assert pictures.sweep() == 0
     wall.now += 2.1 * DAY
     assert pictures.sweep() == 1
     assert not path.exists()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_boot_with_an_old_clock_that_is_set_later_costs_no_newer_picture(begin, wall, known):
+    old = keep(begin(), wall)
+    wall.now += 1.5 * DAY
+    before = keep(begin(), wall)
+    wall.synced = False
+    wall.step(-400 * DAY)  # a machine that was switched on again
+    pictures = begin()
+    assert pictures.sweep() == 0
+    wall.now += 0.1 * DAY
+    meanwhile = keep(pictures, wall)
+    wall.now += 0.1 * DAY
+    wall.step(400 * DAY)
+    wall.synced = known
+    assert pictures.sweep() == 0
+    wall.synced = True
+    assert pictures.sweep() == 0
+    assert begin().sweep() == 0  # also after a restart
+    wall.now += 0.5 * DAY
+    assert (begin().sweep(), old.exists()) == (1, False)
+    wall.now += 1.35 * DAY
+    assert (begin().sweep(), before.exists()) == (1, False)
+    wall.now += 0.1 * DAY
+    assert (begin().sweep(), meanwhile.exists()) == (1, False)
+
+
+def test_the_oldest_go_first_whatever_the_clock_said_when_they_came(begin, wall):
+    kept = [keep(begin(), wall, MEGABYTE // 4)]
+    wall.synced = False
+    wall.step(-DAY)
+    pictures = begin()
+    for _ in range(3):
+        wall.now += 60
+        kept.append(keep(pictures, wall, MEGABYTE // 4))
+    wall.step(DAY)
+    wall.synced = True
+    wall.now += 60
+    kept.append(keep(pictures, wall, MEGABYTE // 4))
+    assert sorted(pictures.path.iterdir()) == sorted(kept[1:])
 
 
 def test_a_link_in_the_way_is_not_followed(pictures, tmp_path):
@@ -141,7 +215,7 @@ def test_a_write_that_fails_leaves_nothing(pictures, wall, monkeypatch):
 
 def test_a_purge_of_all_in_the_middle_of_a_picture_is_no_error(pictures, wall, monkeypatch):
     purged = []
-    other = SnapshotFolder(pictures.path, max_age=2, max_megabytes=1, clock=wall)
+    other = SnapshotFolder(pictures.path, max_age=2, max_megabytes=1, ages=wall.ages())
     monkeypatch.setattr(folder.os, "fsync", lambda _: purged.append(other.purge(0.0)))
     pictures.keep(name("2026-11-21T07:55:58.332Z", "without_mask", str(uuid7())), b"picture")
     assert [one.files for one in purged] == [1]
