@@ -23,7 +23,7 @@ import numpy as np
 
 from convert.coco import NEGATIVE
 from convert.grouping import groups_of, split
-from convert.importers import READERS, fetch_kaggle, recognise, standard_label
+from convert.importers import READERS, UNREAD, fetch_kaggle, recognise, standard_label, unread
 from convert.likeness import both_ways
 from convert.output import writable, write_png
 from convert.sizes import fitted
@@ -384,6 +384,9 @@ def command(
     form = recognise(folder, images) if kind in {"auto", "kaggle"} else kind
     pictures = READERS[form](folder, images)
     checked = check(pictures, own, pattern, lambda p: tqdm(p, unit="picture", dynamic_ncols=True))
+    for path in () if form == "coco" else unread(images or folder):  # COCO names its pictures
+        kind = path.suffix.lower()
+        checked.note(f"{kind} files, left out, for they can't be read: {UNREAD}", path.name)
     if not any(picture.faces for picture in checked.pictures):
         found = "; ".join(f"{k}: {len(v)}" for k, v in checked.problems.items())
         cure = "; --images says where they are" if "missing pictures" in checked.problems else ""

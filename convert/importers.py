@@ -10,6 +10,8 @@ import math
 import os
 import shutil
 import subprocess
+from dataclasses import replace
+from pathlib import Path, PurePath, PureWindowsPath
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -18,13 +20,12 @@ import yaml
 from tqdm import tqdm
 
 from convert.coco import NEGATIVE, Annotation, Picture, read_coco
-from maskedge.camera.files import PICTURE_SUFFIXES, read_picture
+from maskedge.camera.files import PICTURE_SUFFIXES, VIDEO_SUFFIXES, read_picture
 from maskedge.errors import InputError, MaskedgeError, UsageError
 from maskedge.geometry import Box
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
 
 PICTURES = PICTURE_SUFFIXES | {".jfif"}
 SYNONYMS = {
@@ -39,6 +40,11 @@ SYNONYMS = {
 }  # fmt: skip
 """Names that published sets use, compared in lower case with ``_`` for spaces and dashes."""
 
+OTHERS = VIDEO_SUFFIXES | {
+    ".avif", ".cr2", ".dng", ".gif", ".heic", ".heif", ".hif", ".jp2", ".jxl", ".nef", ".svg",
+}  # fmt: skip
+"""Endings of pictures and videos that aren't read."""
+UNREAD = "make .jpg or .png of them"
 BOX = 4
 """Numbers of a box in a line of YOLO's: a network's own boxes have their score behind them."""
 NO_YOLO = "not 'class x y width height', and not the points of a polygon"
@@ -64,7 +70,8 @@ def size_of(path: Path) -> tuple[int, int] | None:
 def read_coco_set(folder: Path, images: Path | None) -> list[Picture]:
     """A COCO JSON file, or all of a folder; pictures beside it unless ``images`` says where.
 
-    They may also lie as COCO's own: those of ``annotations/instances_NAME.json`` in ``NAME/``.
+    They may also lie as COCO's own: those of ``annotations/instances_NAME.json`` in ``NAME/``. One
+    that isn't where the file says (CVAT and Label Studio write so) is looked for by its name.
 
     Raises:
         InputError: a file isn't COCO, or a folder holds none that is.
@@ -77,8 +84,26 @@ def read_coco_set(folder: Path, images: Path | None) -> list[Picture]:
         beside = file.parent / file.stem
         above = file.parent.parent / file.stem.removeprefix("instances_")
         found = (place for place in (images, beside, above) if place and place.is_dir())
-        pictures += read_coco(file, next(found, file.parent), mended=False)
+        said = read_coco(file, next(found, file.parent), mended=False)
+        home = file.parent.parent if file.parent.name == "annotations" else file.parent
+        pictures += _found(said, file, images or (folder if folder.is_dir() else home))
     return pictures
+
+
+def _found(pictures: list[Picture], labels: Path, folder: Path) -> list[Picture]:
+    r"""Pictures of a COCO file, those that aren't where it says looked for in a folder.
+
+    On Windows, Label Studio writes ``images\NAME``, and since 1.16 ``..\..\media\NAME``.
+    """
+    if all(picture.path.exists() for picture in pictures):
+        return pictures
+    where, part = Pictures(folder), labels.stem.removeprefix("instances_")
+    placed = []
+    for picture in pictures:
+        said = PureWindowsPath(picture.path)
+        found = picture.path.exists() or where.called(said.name, {*said.parts, part})
+        placed.append(replace(picture, path=found) if isinstance(found, Path) else picture)
+    return placed
 
 
 def read_voc(folder: Path, images: Path | None) -> list[Picture]:
@@ -89,7 +114,7 @@ def read_voc(folder: Path, images: Path | None) -> list[Picture]:
     """
     pictures = []
     where = Pictures(images or folder)
-    for file in sorted(folder.rglob("*.xml")):
+    for file in files_in(folder, "*.xml"):
         try:
             root = ET.parse(file).getroot()  # noqa: S314 - entities are off since expat 2.4.1
             name = root.findtext("filename") or file.stem
@@ -121,7 +146,7 @@ def read_yolo(folder: Path, images: Path | None) -> list[Picture]:
     names, keypoints = _yolo_names(folder)
     where = Pictures(images or folder)
     texts = {}
-    for file in sorted(folder.rglob("*.txt")):
+    for file in files_in(folder, "*.txt"):
         path = where.of(file, file.stem)
         if path is None and file.parent.name == "labels":
             path = file.parent.with_name("images") / f"{file.stem}.jpg"  # the checks say: missing
@@ -190,7 +215,7 @@ def _yolo_box(numbers: list[float], keypoints: int) -> Box | None:
 
 def _yolo_names(folder: Path) -> tuple[dict[int, str], int]:
     """The classes' names, and how many numbers of keypoints follow each box."""
-    for file in (*folder.rglob("data.yaml"), *folder.rglob("data.yml")):
+    for file in (*files_in(folder, "data.yaml"), *files_in(folder, "data.yml")):
         try:
             content = yaml.safe_load("\n".join(_lines(file)))
             names = content["names"]
@@ -200,7 +225,7 @@ def _yolo_names(folder: Path) -> tuple[dict[int, str], int]:
         except (yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(f"{file}: has no list 'names' of the classes: {error}") from error
     for pattern in ("classes.txt", "obj.names", "*.names"):
-        for file in folder.rglob(pattern):
+        for file in files_in(folder, pattern):
             return dict(enumerate(line.strip() for line in _lines(file) if line.strip())), 0
     raise InputError(f"{folder}: no data.yaml, classes.txt or obj.names says what the classes are")
 
@@ -239,17 +264,19 @@ def recognise(folder: Path, images: Path | None = None) -> str:
     """
     if folder.is_file() or any(_coco_files(folder)):
         return "coco"
-    if any(folder.rglob("*.xml")):
+    if files_in(folder, "*.xml"):
         return "voc"
     shown = images or folder
     stems = {path.stem for path in _pictures_in(shown)}
-    if any(path.stem in stems for path in folder.rglob("*.txt")):
+    if any(path.stem in stems for path in files_in(folder, "*.txt")):
         return "yolo"
     if any(path.parent != shown for path in _pictures_in(shown)):
         return "folders"
+    kinds = ", ".join(sorted({path.suffix.lower() for path in unread(shown)}))
+    elsewhere = "if the pictures are elsewhere, --images says where"
     raise UsageError(
         f"{folder}: neither COCO (.json), Pascal VOC (.xml), YOLO (.txt) nor a folder per class; "
-        "if the pictures are elsewhere, --images says where"
+        + (f"{kinds} files can't be read: {UNREAD}" if kinds else elsewhere)
     )
 
 
@@ -289,7 +316,17 @@ def _shown(paths: list[Path]) -> Iterable[Path]:
 
 
 def _pictures_in(folder: Path) -> Iterator[Path]:
-    return (path for path in sorted(folder.rglob("*")) if path.suffix.lower() in PICTURES)
+    return (path for path in files_in(folder) if path.suffix.lower() in PICTURES)
+
+
+def files_in(folder: Path, pattern: str = "*") -> list[Path]:
+    """What lies in a folder, sorted, but for what macOS leaves beside it (``._NAME``)."""
+    return sorted(path for path in folder.rglob(pattern) if not path.name.startswith("._"))
+
+
+def unread(folder: Path) -> list[Path]:
+    """Pictures and videos in a folder that are of a kind that no reader takes."""
+    return [path for path in files_in(folder) if path.suffix.lower() in OTHERS]
 
 
 def _coco_files(folder: Path) -> Iterator[Path]:
@@ -298,7 +335,7 @@ def _coco_files(folder: Path) -> Iterator[Path]:
     Raises:
         InputError: one can't be read: it may be a part of the set.
     """
-    for file in sorted(folder.rglob("*.json")):
+    for file in files_in(folder, "*.json"):
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -330,3 +367,13 @@ class Pictures:
             return sum(1 for part in path.parent.parts if part in mine)
 
         return max(self._by_stem.get(stem, ()), key=shared, default=None)
+
+    def called(self, name: str, parts: set[str]) -> Path | None:
+        """The picture of a name, ending included, in whose path are most of ``parts``.
+
+        None without one, or where several have as many: nobody knows which is meant.
+        """
+        found = [path for path in self._by_stem.get(PurePath(name).stem, ()) if path.name == name]
+        shared = [len(parts.intersection(path.parent.parts)) for path in found]
+        best = [p for p, n in zip(found, shared, strict=True) if n == max(shared)]
+        return best[0] if len(best) == 1 else None

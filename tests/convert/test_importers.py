@@ -174,6 +174,86 @@ def test_coco_may_lie_as_cocos_own_and_else_images_says_where(tmp_path):
     assert done.exit_code == 0, (done.output, done.exception)
 
 
+@pytest.mark.parametrize(
+    ("labels", "pictures", "said"),
+    [
+        ("annotations/instances_default.json", "images", "{}"),  # CVAT
+        ("annotations/instances_Train.json", "images/Train", "{}"),
+        ("result.json", "images", "images\\{}"),  # Label Studio on Windows
+        ("result.json", "images", "images/1/{}"),
+        ("result.json", "images", "..\\..\\label-studio\\media\\upload\\4\\{}"),  # since 1.16
+    ],
+)
+def test_coco_pictures_lie_where_the_tools_put_them(tmp_path, labels, pictures, said):
+    made = write_set(tmp_path / "made", "people", 4)
+    content = json.loads(made.read_text())
+    for entry in content["images"]:
+        entry["file_name"] = said.format(entry["file_name"])
+    (tmp_path / "set" / labels).parent.mkdir(parents=True)
+    (tmp_path / "set" / labels).write_text(json.dumps(content))
+    shutil.copytree(made.with_suffix(""), tmp_path / "set" / pictures)
+    expected = {p.path.name: p.faces for p in read_coco(made, made.with_suffix(""))}
+    for source in (tmp_path / "set", tmp_path / "set" / labels):
+        found = READERS["coco"](source, None)
+        assert {p.path.name: p.faces for p in found} == expected
+        assert all(p.path.is_file() for p in found)
+
+
+def test_of_coco_pictures_of_one_name_each_has_its_own_labels(tmp_path):
+    for part in ("Train", "Test"):
+        made = write_set(tmp_path / "set" / "images", part, 1, seed=len(part))
+        made.with_suffix("").joinpath(f"{part}_000.jpg").rename(made.with_suffix("") / "0.jpg")
+        content = json.loads(made.read_text())
+        content["images"][0] |= {"file_name": "0.jpg", "source": part}
+        made.unlink()
+        (tmp_path / "set" / "annotations").mkdir(exist_ok=True)
+        (tmp_path / "set" / "annotations" / f"instances_{part}.json").write_text(
+            json.dumps(content)
+        )
+    found = {p.source: p.path.parent.name for p in READERS["coco"](tmp_path / "set", None)}
+    assert found == {"Train": "Train", "Test": "Test"}
+    (tmp_path / "set" / "annotations" / "instances_Test.json").unlink()
+    (tmp_path / "set" / "annotations" / "instances_Train.json").rename(
+        tmp_path / "set" / "annotations" / "mine.json"
+    )
+    (missing,) = READERS["coco"](tmp_path / "set", None)  # nobody knows which is meant
+    assert not missing.path.exists()
+
+
+@pytest.mark.parametrize("form", ["coco", "voc", "yolo", "folders"])
+def test_what_macos_leaves_beside_files_is_no_part_of_a_set(tmp_path, form):
+    folder = yolo(tmp_path / "set") if form == "yolo" else tmp_path / "set"
+    if form == "coco":
+        write_set(folder, "people", 1)
+    elif form != "yolo":
+        picture(folder / "with_mask" / "0.png")
+        if form == "voc":
+            (folder / "0.xml").write_text("<annotation><filename>0.png</filename></annotation>")
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        path.with_name(f"._{path.name}").write_bytes(b"\0\x05\x16\x07\0\x02\0\0\xff")
+    assert recognise(folder) == form
+    assert len(READERS[form](folder, None)) == 1
+
+
+@pytest.mark.parametrize("form", ["yolo", "folders"])
+def test_pictures_of_a_kind_that_is_not_read_are_counted(tmp_path, form):
+    folder = yolo(tmp_path / "set") if form == "yolo" else tmp_path / "set"
+    beside = picture(folder / "with_mask" / "1.png")
+    for name in ("2.HEIC", "3.heic", "4.avif", "5.MOV"):
+        beside.with_name(name).write_bytes(b"not read")
+    done = run(folder, "--out", tmp_path / "out", "--val", 0, "--test", 0)
+    assert done.exit_code == 0, (done.output, done.exception)
+    told = {k[:5]: v["count"] for k, v in summary(tmp_path / "out")["problems"].items()}
+    assert told == {".heic": 2, ".avif": 1, ".mov ": 1}
+
+
+def test_a_folder_of_nothing_but_such_says_what_to_make_of_them(tmp_path):
+    (tmp_path / "with_mask").mkdir()
+    (tmp_path / "with_mask" / "0.HEIC").touch()
+    with pytest.raises(UsageError, match=r"\.heic files can't be read: make \.jpg or \.png"):
+        recognise(tmp_path)
+
+
 def test_pictures_of_every_ending_are_taken(tmp_path):
     for name in ("0.jfif", "1.JPEG", "2.tif"):
         made = picture(tmp_path / "set" / "with_mask" / "made.png", seed=int(name[0]))
