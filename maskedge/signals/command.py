@@ -118,22 +118,28 @@ class CommandHook:
                 self._count("commands_skipped")
             self._news.notify_all()
 
-    def close(self, timeout: float = 1.0) -> None:
-        """Give what waits and runs this long, seconds, then kill it; to be called once."""
+    def close(self, timeout: float = 1.0) -> tuple[Violation, ...]:
+        """Give what waits and runs this long, seconds, then kill it; to be called once.
+
+        Returns:
+            The events that still wait.
+        """
         deadline = time.monotonic() + timeout
         with self._news:
             self._closing = True
             self._news.notify_all()
         self._join(deadline)
+        left: tuple[Violation, ...] = ()
         if any(thread.is_alive() for thread in self._threads):
             with self._news:
-                left = len(self._events)
+                left = tuple(self._events)
                 self._events.clear()
-            log.warning("%s is killed as the program ends, %d events wait", self._shown, left)
+            log.warning("%s is killed in the middle, %d events wait", self._shown, len(left))
             os.eventfd_write(self._stop, 1)
             self._join(time.monotonic() + KILL_WAIT)
         if not any(thread.is_alive() for thread in self._threads):
             os.close(self._stop)
+        return left
 
     def _join(self, deadline: float) -> None:
         for thread in self._threads:
@@ -212,7 +218,7 @@ def _watch(
     if end in ready:
         return _outcome(process.returncode, words)
     if stop in ready:
-        return "killed, as the program ends"
+        return "killed in the middle, as maskedge ends or its configuration has changed"
     return f"killed after {timeout:g} s; make it faster or raise signals.command.timeout"
 
 

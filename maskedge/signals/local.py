@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from maskedge.events import Violation
 
 
+MOMENT = 0.5
+"""Seconds that outputs and programs get to end when something else comes in their place."""
+
+
 @dataclass(frozen=True, slots=True)
 class SignalsStatus:
     """What health tells of them.
@@ -45,7 +49,8 @@ class Signals:
     ) -> None:
         self._count = count
         self._config = config
-        self._open(standing)
+        self._open_outputs(standing)
+        self._open_command()
 
     def told(self, events: Sequence[Violation]) -> None:
         """Violations have started or ended."""
@@ -62,11 +67,19 @@ class Signals:
         )
 
     def reconfigure(self, config: SignalsConfig, standing: Iterable[Violation]) -> None:
-        """Take another configuration; programs that run are given a moment, then killed."""
-        if config != self._config:
-            self.close()
-            self._config = config
-            self._open(standing)
+        """Take another configuration; what isn't changed in it goes on.
+
+        Programs that run are given a moment, then killed; events that wait for one go to the next.
+        """
+        old, self._config = self._config, config
+        if config.gpio != old.gpio:
+            self._close_outputs(MOMENT)
+            self._open_outputs(standing)
+        if config.command != old.command:
+            left = () if self._command is None else self._command.close(MOMENT)
+            self._open_command()
+            if self._command is not None:
+                self._command.told(left)
 
     def finish(self, timeout: float) -> SignalsStatus:
         """Let programs that run or wait end, switch everything off; how it all went.
@@ -81,14 +94,20 @@ class Signals:
             self._outputs.close()
         return status
 
-    def close(self, timeout: float = 0.5) -> None:
+    def close(self, timeout: float = MOMENT) -> None:
         """Switch everything off; give programs that run this long, seconds, to end."""
-        if self._outputs is not None:
-            self._outputs.close(timeout)
+        self._close_outputs(timeout)
         if self._command is not None:
             self._command.close(timeout)
 
-    def _open(self, standing: Iterable[Violation]) -> None:
-        config = self._config
-        self._outputs = Outputs(config.gpio, standing) if config.gpio else None
-        self._command = CommandHook(config.command, self._count) if config.command.run else None
+    def _open_outputs(self, standing: Iterable[Violation]) -> None:
+        gpio = self._config.gpio
+        self._outputs = Outputs(gpio, standing) if gpio else None
+
+    def _close_outputs(self, timeout: float) -> None:
+        if self._outputs is not None:
+            self._outputs.close(timeout)
+
+    def _open_command(self) -> None:
+        command = self._config.command
+        self._command = CommandHook(command, self._count) if command.run else None
