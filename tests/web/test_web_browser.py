@@ -6,7 +6,7 @@ from itertools import combinations, pairwise
 import pytest
 from browser import CONTRAST, tab
 from doorway import Door, Network
-from mosquitto import wait_for
+from mosquitto import Relay, wait_for
 from webloop import configuration, parts
 
 from maskedge.camera.status import CameraState, CameraStatus
@@ -170,6 +170,22 @@ def test_a_violation_appears_without_a_reload_and_is_said_aloud(watched):
     watched.loop.end(event)
     watched.locator("#violation-rows tr.open").wait_for(state="detached")
     assert watched.evaluate("window.mark") == "the same document"
+
+
+def test_what_is_of_another_day_says_which(watched):
+    watched.loop.violate(person=1, ago=3 * 86_400)
+    watched.loop.violate(person=2)
+    today, earlier = watched.locator("#violation-rows time"), watched.locator("#reloads time")
+    today.nth(1).wait_for()
+    recent, old = (one.inner_text() for one in today.all())
+    assert re.fullmatch(r"[\d:]{8}", recent)
+    assert re.search(r"\b20\d\d\b", old)
+    watched.loop.page.refused("config.yaml:3: wrong")
+    earlier.wait_for()
+    assert re.fullmatch(r"[\d:]{8}", earlier.inner_text())
+    # A page that stays open into another day.
+    watched.evaluate("() => { Date.now = () => new Date().getTime() + 2 * 86400e3; }")
+    watched.locator("#reloads time", has_text=re.compile(r"\b20\d\d\b")).wait_for()
 
 
 def test_a_fault_appears_with_help_is_said_aloud_and_goes(watched):
@@ -371,6 +387,8 @@ def test_the_accessibility_tree_has_landmarks_headings_and_names(watched):
     levels = [int(level) for level in re.findall(r"\[level=(\d)\]", tree)]
     assert all(after - before <= 1 for before, after in pairwise(levels))
     assert not re.findall(r"- (button|link|img|region)\n", tree), "something has no name"
+    regions = re.findall(r'- region "(.+?)"', tree)
+    assert len(set(regions)) == len(regions), "two with the same name"
     assert watched.evaluate("document.documentElement.lang") == "en"
 
 
@@ -399,6 +417,28 @@ def test_after_a_restart_the_page_comes_back_by_itself(watched):
     watched.locator("#link[data-state=live]").wait_for()
     live(watched)
     watched.said.clear()  # the browser reports refused connections
+
+
+def test_a_unit_that_is_gone_without_a_word_doesnt_look_alive(serve, browser):
+    """As when it loses its power: no connection ends, and nothing comes."""
+
+    def impatient(route):
+        answer = route.fetch()
+        route.fulfill(response=answer, body=answer.text().replace("LOST = 20000", "LOST = 3000"))
+
+    wire = Relay(serve().start().port)
+    with tab(browser) as page:
+        page.route("**/page.js", impatient)
+        page.goto(f"http://127.0.0.1:{wire.port}/")
+        live(page)
+        wire.delay = 3600.0
+        page.get_by_text("No answer from the unit").wait_for()
+        assert page.locator("#stage").get_attribute("data-state") == "stale"
+        page.locator("#link[data-state=lost]").wait_for()
+        wire.delay = 0.0
+        page.locator("#link[data-state=live]").wait_for()
+        live(page)
+    wire.close()
 
 
 def test_without_a_picture_there_is_no_empty_frame(serve, browser):

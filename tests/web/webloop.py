@@ -97,9 +97,9 @@ class Loop:
             self.page._hub.fresh()  # somebody wants to know
         self.page.looked(self.monitor, self.parts, now)
 
-    def violate(self, label="without_mask", person=7):
-        """A violation starts; returns its event."""
-        now = time.monotonic()
+    def violate(self, label="without_mask", person=7, ago=0.0):
+        """A violation starts, or did seconds ago; returns its event."""
+        now = time.monotonic() - ago
         event = self.builder.started(
             label=label, confidence=0.93, votes=events.Votes(5, 5), track_id=person,
             box=Box(0.3, 0.2, 0.5, 0.5), first_seen=now - 1, decided_at=now,

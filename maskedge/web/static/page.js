@@ -9,6 +9,7 @@ const LABELS = {
   unsure: "not sure",
 };
 const SILENT = 6000; // milliseconds without a word until the daemon counts as silent
+const LOST = 20000; // milliseconds without an answer, which takes ten seconds at most, until the unit counts as gone
 const state = { help: {}, overview: null, heard: 0, ahead: 0, paused: false, guides: true, codes: null };
 
 // ---- Small tools
@@ -49,7 +50,10 @@ const percent = (share) => `${Math.round(share * 100)}%`;
 const now = () => Date.now() + state.ahead;
 const timeOf = (style) => new Intl.DateTimeFormat([], { timeStyle: style, hourCycle: "h23" });
 const [precise, rough] = [timeOf("medium"), timeOf("short")];
-const clock = (when) => precise.format(new Date(when));
+const dated = new Intl.DateTimeFormat([], { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" });
+const day = (when) => new Date(when).toDateString();
+const clock = (when) => (day(when) === day(now()) ? precise : dated).format(new Date(when));
+const time = (when) => make("time", { datetime: when, title: new Date(when).toLocaleString() }, clock(when));
 const hour = (seconds) => rough.format(new Date(seconds * 1000));
 
 function lasting(milliseconds) {
@@ -195,7 +199,7 @@ function showViolations(rows) {
   $("no-violations").hidden = rows.length > 0;
   keyed($("violation-rows"), rows, (row) => row.violation_id,
     (row) => make("tr", {},
-      make("td", {}, make("time", { datetime: row.decided_at, title: new Date(row.decided_at).toLocaleString() }, clock(row.decided_at))),
+      make("td", {}, time(row.decided_at)),
       make("td", {}, make("i", { class: `mark ${row.label}` }), LABELS[row.label],
         make("small", {}, `person ${row.track_id}, ${percent(row.confidence)} sure`)),
       make("td", { class: "n" })),
@@ -311,9 +315,9 @@ function showConfig({ file, values, reloads, picture }) {
   $("view").hidden = !picture;
   put($("config-file"), file ? `From ${file}` : "No file: the built-in defaults");
   keyed($("reloads"), reloads, (reload) => reload.at, (reload) => reload.refused
-    ? make("li", { class: "refused" }, make("b", {}, `Refused at ${clock(reload.at)}`),
+    ? make("li", { class: "refused" }, make("b", {}, "Refused at ", time(reload.at)),
       "; the configuration below runs on. Why:", make("pre", {}, reload.refused))
-    : make("li", {}, `In force since ${clock(reload.at)}`));
+    : make("li", {}, "In force since ", time(reload.at)));
   keyed($("config-rows"), values, (row) => row.key, () => make("tr", {}, make("td"), make("td")),
     (node, row) => {
       node.className = row.default ? "default" : "changed";
@@ -466,8 +470,10 @@ async function watch() {
       await sleep(200);
       continue;
     }
+    const patience = new AbortController();
+    const end = setTimeout(() => patience.abort(), LOST);
     try {
-      const answer = await fetch(`picture?after=${last}`, { cache: "no-store" });
+      const answer = await fetch(`picture?after=${last}`, { cache: "no-store", signal: patience.signal });
       if (answer.status === 200) {
         const view = JSON.parse(answer.headers.get("x-maskedge-view"));
         last = view.number;
@@ -483,6 +489,8 @@ async function watch() {
     } catch {
       noAnswer();
       await sleep(1000);
+    } finally {
+      clearTimeout(end);
     }
   }
 }
@@ -496,7 +504,9 @@ function link(name, text) {
 
 function listen() {
   const source = new EventSource("events");
+  state.word = Date.now();
   const hear = (name, shown) => source.addEventListener(name, (event) => {
+    state.word = Date.now();
     link("live", "live");
     shown(JSON.parse(event.data));
   });
@@ -558,7 +568,13 @@ function tick() {
   for (const row of document.querySelectorAll("#violation-rows tr.open")) {
     put(row.children[2], `${lasting(now() - Date.parse(row.dataset.since))} so far`);
   }
+  for (const node of document.querySelectorAll("time")) put(node, clock(node.dateTime));
   if (state.overview) showStatus();
+  // Who lost power, or whose network did, doesn't say that the connection is gone.
+  if (state.inside && Date.now() - state.word > LOST) {
+    link("lost", "no answer, trying again");
+    listen();
+  }
 }
 
 $("login").addEventListener("submit", logIn);
