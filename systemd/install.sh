@@ -3,6 +3,9 @@
 # Run it again to upgrade: configuration, password and waiting events are kept.
 set -eu
 umask 022 # the service's user must read what a careful root installs
+# Packages that only this root sees, and settings of its shell and pip, are not the service's.
+unset CDPATH PYTHONPATH PYTHONHOME
+export PYTHONNOUSERSITE=1 PIP_USER=no
 
 usage() {
   cat <<'END'
@@ -52,7 +55,7 @@ done
 if [ "$uninstall" = yes ]; then
   if managed && [ -e "$unit" ]; then systemctl disable --quiet --now maskedge.service; fi
   if [ "$(readlink "$command")" = /opt/maskedge/venv/bin/maskedge ]; then rm "$command"; fi
-  rm -rf "$prefix" "$unit" "$rule" "$root/etc/systemd/system/multi-user.target.wants/maskedge.service"
+  rm -rf "$prefix" "$unit" "$unit.new" "$rule" "$rule.new" "$root/etc/systemd/system/multi-user.target.wants/maskedge.service"
   rm -f "$manual"
   for completion in $completions; do rm -f "${completion#*:}"; done
   if [ "$purge" = yes ]; then rm -rf "$etc" "$unit.d" "$state" "$root/var/lib/maskedge"; fi
@@ -66,15 +69,30 @@ fi
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-case $(uname -m) in
-aarch64 | x86_64) ;;
-*) die "$(uname -m): only 64-bit systems are supported; install the 64-bit Raspberry Pi OS" ;;
-esac
+trap 'exit 129' HUP # dash would leave it there
+trap 'exit 130' INT
+trap 'exit 143' TERM
 command -v python3 >/dev/null || die "python3 is missing: sudo apt-get install python3 python3-venv"
 python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
   die "$(python3 --version) is too old: Bookworm or newer has 3.11"
+# Not the kernel's word alone: a 32-bit Raspberry Pi OS has a 64-bit kernel.
+machine=$(python3 -c 'import os, sys; print(os.uname().machine, sys.maxsize.bit_length() + 1)')
+case $machine in
+"aarch64 64" | "x86_64 64") ;;
+*) die "$machine bits: only 64-bit systems are supported; install the 64-bit Raspberry Pi OS" ;;
+esac
+[ -n "$root" ] || case $(python3 -c 'import os, sys; print(os.path.realpath(sys.base_prefix))') in
+/home/* | /root/*)
+  die "$(command -v python3) lies where the service may not look: use the system's, \
+sudo env PATH=/usr/sbin:/usr/bin:/sbin:/bin $0"
+  ;;
+esac
 
-apt() { DEBIAN_FRONTEND=noninteractive apt-get -y -qq "$@" </dev/null >"$work/apt" 2>&1; }
+# A Pi that was just switched on may be updating its packages: wait for it.
+apt() {
+  DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -y -qq "$@" \
+    </dev/null >"$work/apt" 2>&1
+}
 # A freshly written image has no lists of packages yet, and would seem to have no picamera2.
 if command -v apt-get >/dev/null && ! ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1; then
   say "fetching the list of packages"
@@ -105,20 +123,22 @@ for part in pyproject.toml setup.py MANIFEST.in README.md LICENSE maskedge conve
 done
 cp "$here/docs/faults.md" "$work/source/docs"
 "$prefix/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir \
-  --upgrade "$work/source[web]" || die "pip could not install it: is there a network?"
+  --upgrade "$work/source[web]" || die "pip could not install it: is there a network, and space on the disk?"
 
-install -d -m 0755 "$etc" "$(dirname "$unit")" "$(dirname "$rule")" "$(dirname "$command")"
+# A file is there whole or not at all, whatever interrupts this.
+put() { install -m 0644 "$1" "$2.new" && mv -f "$2.new" "$2"; }
+mkdir -p "$etc" "$(dirname "$unit")" "$(dirname "$rule")" "$(dirname "$command")"
 [ -e "$command" ] || ln -sf /opt/maskedge/venv/bin/maskedge "$command"
 if [ -e "$etc/config.yaml" ]; then
-  install -m 0644 "$here/config.yaml" "$etc/config.yaml.new"
+  put "$here/config.yaml" "$etc/config.yaml.new"
   say "kept /etc/maskedge/config.yaml; today's defaults are in config.yaml.new"
 else
-  install -m 0644 "$here/config.yaml" "$etc/config.yaml"
+  put "$here/config.yaml" "$etc/config.yaml"
 fi
 "$prefix/venv/bin/maskedge" check --config "$etc/config.yaml" >/dev/null ||
-  die "the configuration is not valid, so the running service is left as it is" 78
-install -m 0644 "$here/systemd/maskedge.service" "$unit"
-install -m 0644 "$here/systemd/60-maskedge-coral.rules" "$rule"
+  die "this is to be corrected first; the running service is left as it is" $?
+put "$here/systemd/maskedge.service" "$unit"
+put "$here/systemd/60-maskedge-coral.rules" "$rule"
 
 # The manual page, and the shells' Tab key.
 mkdir -p "$(dirname "$manual")"

@@ -1,8 +1,11 @@
-"""`systemd/install.sh` into a folder: install, upgrade, uninstall, purge."""
+"""`systemd/install.sh` into a folder: install, upgrade, uninstall, purge; cut off; odd roots."""
 
 import os
+import shlex
 import shutil
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,10 +35,11 @@ def checkout(tmp_path):
 
 @pytest.fixture
 def install(checkout, tmp_path):
-    def run(*args):
+    def run(*args, **environ):
         return subprocess.run(
-            [checkout / "systemd/install.sh", *args],
-            env={**os.environ, "MASKEDGE_ROOT": str(tmp_path / "root")},
+            ["systemd/install.sh", *args],
+            cwd=checkout,
+            env={**os.environ, "MASKEDGE_ROOT": str(tmp_path / "root"), **environ},
             capture_output=True,
             text=True,
             timeout=280,
@@ -49,9 +53,105 @@ def files(folder):
     return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
 
 
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="install.sh wants root, even into a folder")
+
+
+def script(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def quick(install, tmp_path):
+    """Installs all but packages: in place of pip runs what is given; programs may be, too."""
+
+    def run(*, pip="exit 0", programs=None, **environ):
+        venv = tmp_path / "root/opt/maskedge/venv/bin"
+        script(venv / "python", pip)
+        ours = f"PYTHONPATH={shlex.quote(str(ROOT))} exec {sys.executable} -m maskedge"
+        script(venv / "maskedge", f'{ours} "$@"')
+        mine = tmp_path / "programs"
+        shutil.rmtree(mine, ignore_errors=True)
+        for name, text in (programs or {}).items():
+            script(mine / name, text)
+        return install("--no-start", PATH=f"{mine}:{os.environ['PATH']}", **environ)
+
+    return run
+
+
+@AS_ROOT
+def test_a_configuration_cut_off_in_the_middle_is_not_taken_for_the_users(quick, tmp_path):
+    config = tmp_path / "root/etc/maskedge/config.yaml"
+    cut = '[ "$1" != -m ] || { head -c 100 "$3" >"$4"; kill -KILL $PPID; }'
+    assert quick(programs={"install": cut}).returncode == -signal.SIGKILL
+    assert not config.exists()
+    assert quick().returncode == 0
+    assert config.read_bytes() == (ROOT / "config.yaml").read_bytes()
+    assert config.stat().st_mode & 0o777 == 0o644
+    assert not list(config.parent.glob("*.new"))
+
+
+@AS_ROOT
+@pytest.mark.parametrize("name", ["HUP", "INT", "TERM"])
+def test_ended_by_a_signal_it_leaves_no_temporary_folder(quick, tmp_path, name):
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    done = quick(pip=f"[ $2 = pip ] && kill -{name} $PPID", TMPDIR=str(temporary))
+    assert done.returncode == 128 + signal.Signals[f"SIG{name}"]
+    assert list(temporary.iterdir()) == []
+
+
+@AS_ROOT
+def test_what_only_this_root_has_is_not_the_services(quick, tmp_path):
+    said = tmp_path / "environ"
+    (tmp_path / "elsewhere/systemd").mkdir(parents=True)
+    done = quick(
+        pip=f"env >{said}",
+        CDPATH=str(tmp_path / "elsewhere"),
+        PYTHONPATH=str(tmp_path),
+        PIP_USER="yes",
+        PIP_INDEX_URL="https://mirror.example/simple",
+    )
+    assert done.returncode == 0, done.stderr
+    environ = dict(line.partition("=")[::2] for line in said.read_text().splitlines())
+    assert "PYTHONPATH" not in environ
+    assert (environ["PIP_USER"], environ["PYTHONNOUSERSITE"]) == ("no", "1")
+    assert environ["PIP_INDEX_URL"] == "https://mirror.example/simple"
+
+
+@AS_ROOT
+def test_the_modes_of_the_systems_folders_are_left_alone(quick, tmp_path):
+    folder = tmp_path / "root/usr/local/bin"
+    folder.mkdir(parents=True)
+    folder.chmod(0o2775)
+    assert quick().returncode == 0
+    assert folder.stat().st_mode & 0o7777 == 0o2775
+
+
+@AS_ROOT
+def test_damaged_networks_are_not_called_a_wrong_configuration(quick, tmp_path):
+    (tmp_path / "in-force.json").write_text("{")
+    done = quick(MASKEDGE_MODELS=str(tmp_path))
+    assert done.returncode == 66
+    assert "in-force.json: damaged" in done.stderr
+    assert "the running service is left as it is" in done.stderr
+    assert not (tmp_path / "root/etc/systemd/system/maskedge.service").exists()
+
+
+@AS_ROOT
+def test_32_bit_programs_under_a_64_bit_kernel_are_refused(quick):
+    real = shutil.which("python3")
+    narrow = f'case $2 in *uname*) echo aarch64 32 ;; *) exec {real} "$@" ;; esac'
+    done = quick(programs={"python3": narrow})
+    assert done.returncode == 69
+    assert "install the 64-bit Raspberry Pi OS" in done.stderr
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-@pytest.mark.skipif(os.geteuid() != 0, reason="install.sh wants root, even into a folder")
+@AS_ROOT
 def test_install_upgrade_uninstall_purge(install, checkout, tmp_path):
     root = tmp_path / "root"
     before = files(checkout)
