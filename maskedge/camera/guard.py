@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 _CLOSE_TIMEOUT = 0.8
 """Seconds that :meth:`CameraGuard.close` waits for each of its two threads."""
 
+_STOPPED = 1.0
+"""Seconds by which the supervisor may wake late; later, the whole process was stopped."""
+
 _RATE_WINDOW = 2.0
 """Seconds over which the rate is measured; a stream begins with a burst of what it had buffered."""
 
@@ -299,7 +302,10 @@ class CameraGuard:
                         f"{self._status.name}: {session.doing} took longer than "
                         f"{session.limit:g} s: check the camera"
                     )
-                self._changed.wait(min(left, self.read_timeout))
+                asked, began = min(left, self.read_timeout), self.clock()
+                self._changed.wait(asked)
+                if self.clock() - began > asked + _STOPPED:  # nor could the camera's thread read
+                    session.deadline = max(session.deadline, self.clock() + session.limit)
             if self._closing:
                 return None
             self._session = None

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 import threading
 import time
 
@@ -334,6 +337,36 @@ def test_waits_grow_with_each_failure_are_jittered_and_bounded():
     assert waits(1.0) == [0.5, 1.0, 2.0, 3.0, 3.0]
     assert waits(0.0) == [0.25, 0.5, 1.0, 1.5, 1.5]
     assert waits(1.0, spent=2.5) == [0.25, 0.25, 0.25, 0.5, 0.5]
+
+
+WATCHED = """
+import sys
+from maskedge.camera.fake import FakeCamera
+from maskedge.camera.guard import CameraGuard
+
+class Camera(FakeCamera):
+    def read(self):
+        sys.stdin.readline()
+        return super().read()
+
+with CameraGuard(lambda: Camera(fps=0), read_timeout=2.0) as guard:
+    for _ in range(2):
+        print(guard.wait(30).number, guard.status.reopens, flush=True)
+"""
+
+
+def test_a_process_that_was_stopped_blames_no_camera():
+    with subprocess.Popen(
+        [sys.executable, "-c", WATCHED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "0 0\n"
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(4)  # longer than a read may take
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.2)  # the next frame isn't there at once
+        assert process.communicate("\n" * 9)[0] == "1 0\n"
 
 
 def test_a_quiet_guard_costs_no_processor_time(guarded, until):
