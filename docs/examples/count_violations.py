@@ -24,6 +24,8 @@ CREATE TABLE IF NOT EXISTS events (
   decided_at TEXT, seq INTEGER, clock_synced INTEGER
 )
 """
+UNSUITABLE = (sqlite3.InterfaceError, sqlite3.ProgrammingError)
+"""A value that no column takes, a list for example."""
 
 
 def take(database: sqlite3.Connection, payload: bytes) -> None:
@@ -34,13 +36,13 @@ def take(database: sqlite3.Connection, payload: bytes) -> None:
             event[name]
             for name in ("event_id", "violation_id", "type", "device", "label", "decided_at", "seq")
         ]
-    except (ValueError, KeyError, TypeError):
+        with database:
+            database.execute(
+                "INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (*columns, event.get("clock_synced")),
+            )
+    except (ValueError, KeyError, TypeError, OverflowError, *UNSUITABLE):
         return  # not ours: never let one bad message stop the queue
-    with database:
-        database.execute(
-            "INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (*columns, event.get("clock_synced")),
-        )
 
 
 def main() -> None:

@@ -72,15 +72,18 @@ def test_every_violation_is_counted_once(site, centre, count, publish, outbox, m
     wait_for(lambda: len(count.result()) == 20, "the first half")
     counting.kill()  # in the middle of its work
     counting.wait()
-    outbox.put(*events[20:])
-    wait_for(lambda: outbox.status().pending == 0, "the unit's outbox empty")
     again = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)  # a bridge or a unit that repeats
     again.connect("127.0.0.1", centre.port)
     again.loop_start()
+    event = json.loads(events[0].to_json()) | {"event_id": "bad"}
+    bad = [event | one for one in ({"event_id": {}}, {"seq": 2**70}, {"label": "\ud800"})]
+    for payload in (b"no JSON", *map(json.dumps, bad)):
+        again.publish("maskedge/door/violation", payload, qos=1).wait_for_publish(PATIENCE)
+    outbox.put(*events[20:])
+    wait_for(lambda: outbox.status().pending == 0, "the unit's outbox empty")
     for event in events[15:25]:
         said = again.publish("maskedge/door/violation", event.to_json(), qos=1)
         said.wait_for_publish(PATIENCE)
-    again.publish("maskedge/door/violation", b"no JSON", qos=1).wait_for_publish(PATIENCE)
     again.disconnect()
     again.loop_stop()
     assert len(count.result()) < 40
