@@ -221,7 +221,6 @@ class Monitor:
         return (processed - before) / (now - since) if now > since else 0.0
 
     def _vitals(self, parts: Parts, situation: Situation) -> report.Vitals:
-        temperature = soc.temperature()
         camera = asdict(parts.camera)
         camera["source"] = camera.pop("name")
         camera["since"] = self._moment(parts.camera.since)
@@ -233,8 +232,8 @@ class Monitor:
             fps=self._fps(),
             outbox_pending=parts.outbox.pending,
             outbox_oldest=parts.outbox.oldest,
-            temperature=temperature,
-            throttled=None if temperature is None else situation.throttled is not None,
+            temperature=soc.temperature(),
+            throttled=soc.throttled(),
             clock_synced=situation.clock_synced,
         )
 

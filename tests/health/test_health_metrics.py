@@ -79,12 +79,15 @@ def test_the_window_slides_and_memory_is_bounded():
         ("junk\n", None),
     ],
 )
-def test_throttling_in_words(tmp_path, text, said):
-    folder = tmp_path / "devices/platform/soc/soc:firmware"
+@pytest.mark.parametrize("bus", ["soc", "soc@107c000000"])  # Pi 4, Pi 5
+def test_throttling_in_words(tmp_path, text, said, bus):
+    assert soc.throttled(tmp_path) is None
+    folder = tmp_path / f"devices/platform/{bus}/{bus}:firmware"
     folder.mkdir(parents=True)
     (folder / "get_throttled").write_text(text)
     found = soc.throttling(tmp_path)
     assert found is None if said is None else found.startswith(said)
+    assert soc.throttled(tmp_path) is (None if text == "junk\n" else said is not None)
 
 
 def test_temperature(tmp_path):

@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families as classic
 from webloop import TIMINGS, ask, parts
 
 from maskedge.camera.status import CameraState
+from maskedge.health import soc
 from maskedge.health.faults import FAULTS
 from maskedge.health.features import BY_NAME
 from maskedge.pipeline import FrameResult
@@ -95,6 +96,14 @@ def test_what_has_drifted_is_told_by_feature_and_reference(busy):
 def test_frames_that_nobody_looked_at_take_no_part_in_the_timings(busy):
     busy.page.frame(None, FrameResult(timings={"motion": 0.1}), 0.1)
     assert scrape(busy)["maskedge_frame_seconds_count",] == 5
+
+
+def test_a_machine_that_tells_its_temperature_and_no_limits_has_only_that(busy, monkeypatch):
+    monkeypatch.setattr(soc, "temperature", lambda: 61.5)
+    busy.look()
+    got = scrape(busy)
+    assert got["maskedge_soc_temperature_celsius",] == 61.5
+    assert ("maskedge_soc_throttled",) not in got
 
 
 def test_a_loop_that_hangs_shows(busy):
