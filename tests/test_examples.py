@@ -43,6 +43,8 @@ def test_the_blueprint_uses_each_of_its_inputs():
     assert blueprint["blueprint"]["domain"] == "automation"
     for name in blueprint["blueprint"]["input"]:
         assert f"!input {name}\n" in text
+    (trigger,) = blueprint["triggers"]  # by what no two events share, however close they come
+    assert trigger["attribute"] == "event_id"
 
 
 def test_the_automations_watch_entities_of_the_documentation():

@@ -23,6 +23,7 @@ from homeassistant.runner import RuntimeConfig
 bootstrap.DEFAULT_INTEGRATIONS = {"automation", "network", "script"}
 bootstrap.CRITICAL_INTEGRATIONS = set()
 
+ENTRY = "01JGFJJZ008DNE3BKJ1DZQWQ35"
 PLATFORMS = {"binary_sensor": binary_sensor, "event": event, "sensor": sensor}
 
 
@@ -46,7 +47,7 @@ def prepare(folder: Path, port: int) -> None:
         "disabled_by": None,
         "discovery_keys": {},
         "domain": "mqtt",
-        "entry_id": "01JGFJJZ008DNE3BKJ1DZQWQ35",
+        "entry_id": ENTRY,
         "minor_version": 1,
         "modified_at": "2025-01-01T00:00:00+00:00",
         "options": {},
@@ -88,8 +89,11 @@ async def answer(hass, complaints: Complaints, word: str, rest: str) -> object:
         }
     if word == "devices":
         entities = entity_registry.async_get(hass).entities.values()
+        devices = device_registry.async_entries_for_config_entry(
+            device_registry.async_get(hass), ENTRY
+        )
         return {
-            "devices": [d.dict_repr for d in device_registry.async_get(hass).devices.values()],
+            "devices": [device.dict_repr for device in devices],
             "entities": {
                 e.entity_id: {"unique_id": e.unique_id, "category": e.entity_category}
                 for e in entities

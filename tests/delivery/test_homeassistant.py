@@ -598,6 +598,8 @@ def test_a_real_home_assistant(home_assistant, broker, announce, outbox, make, b
     time.sleep(1)
     assert core.state("event.maskedge_door_violation") == told
     assert listener.count("alerts") == 1
+    outbox.put(*make(60))
+    wait_for(lambda: listener.count("alerts") == 61, "an alert for each of many at once")
 
     publisher.close()
     wait_for(lambda: core.state("sensor.maskedge_door_status") == "unavailable", "unavailable")
