@@ -25,7 +25,8 @@ class CameraStatus:
         since: when this state began, by the guard's clock.
         error: why it is lost or failed, else None.
         frames: taken from the camera so far.
-        dropped: of these, replaced by a newer one before anybody took them, or skipped.
+        dropped: of these, replaced by a newer one before anybody took them; and those that a
+            recording skipped, which aren't among ``frames``.
         reopens: how many times it was opened anew, with or without success.
         fps: measured over two seconds; 0 until then, and unless streaming.
         width: of the newest frame, pixels; 0 before the first.

@@ -122,7 +122,7 @@ def _counters(overview: Overview) -> Iterator[Metric]:
         ("faces", "Faces detected, each frame anew.", counters.get("faces", 0)),
         ("faces_classified", "Faces judged for masks.", counters.get("faces_classified", 0)),
         ("camera_frames", "Frames that the camera gave.", parts.camera.frames),
-        ("camera_frames_dropped", "Of these, replaced by a newer one.", parts.camera.dropped),
+        ("camera_frames_dropped", "Replaced by a newer one, or left out.", parts.camera.dropped),
         ("camera_reopens", "Times that the camera was opened anew.", parts.camera.reopens),
         ("outbox_dropped_events", "Events lost to a bound or to damage.", parts.outbox.dropped),
         ("broker_connects", "Times that a broker welcomed us.", parts.broker.connects),
