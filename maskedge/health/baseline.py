@@ -84,6 +84,15 @@ class Baseline:
         self.complete = self.visits >= least and self.seconds >= len(self.days) * DAY
         return self.complete
 
+    def span(self, days: int) -> None:
+        """Learn for so many days instead; what was counted stays, unless it is complete."""
+        if self.complete or days == len(self.days):
+            return
+        spread = np.zeros((days, WIDTH), np.int64)
+        for number, counts in enumerate(self.days):
+            spread[number % days] += counts
+        self.days, self._total = spread, None
+
     def unrest(self, feature: Feature) -> float:
         """The PSI by which these days surely differ among each other, at most; 0: by none."""
         rows = part(self.days, feature)
@@ -160,9 +169,10 @@ class BaselineFile:
         except (OSError, ValueError) as error:
             log.warning("%s can't be read (%s): it is learnt anew", self.path, error)
             return fresh
-        if found.key != key or (len(found.days) != days and not found.complete):
-            log.info("%s is of another camera, network or span: it is learnt anew", self.path)
+        if found.key != key:
+            log.info("%s is of another camera or network: it is learnt anew", self.path)
             return fresh
+        found.span(days)
         self._written = True
         return found
 

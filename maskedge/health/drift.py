@@ -147,6 +147,7 @@ class Drift:
         if key != self._key:
             self._key = key
             self._begin(self._file.load(key, config.drift.baseline_days))
+        self.baseline.span(config.drift.baseline_days)
 
     def _begin(self, baseline: Baseline) -> None:
         self.baseline = baseline

@@ -364,6 +364,29 @@ def test_other_thresholds_keep_what_was_learnt(site):
     assert site.drift.comparisons["size", SITE].limit == 0.5
 
 
+@pytest.mark.parametrize("restart", [True, False])
+@pytest.mark.parametrize(("days", "done"), [(2, True), (20, False)])
+def test_other_days_keep_what_was_learnt_until_then(tmp_path, days, done, restart):
+    one = Site(tmp_path)
+    one.pass_by(Door(), 700)  # 2.4 days
+    counted = one.drift.baseline.total.copy()
+    one.drift.save()
+    one.drift.close(5.0)
+    if restart:
+        one = Site(tmp_path, baseline_days=days)
+    else:
+        config = Config(device="door", drift={"baseline_days": days})
+        one.drift.reconfigure(config, one.models)
+    assert (one.drift.baseline.total == counted).all()
+    assert len(one.drift.baseline.days) == days
+    one.pass_by(Door(), 1)
+    assert (one.drift.state == "watching") is done
+    learnt = one.drift.baseline.days.copy()
+    one.drift.reconfigure(Config(device="door", drift={"baseline_days": 5}), one.models)
+    assert (len(one.drift.baseline.days) == 5) is not done
+    assert not done or (one.drift.baseline.days == learnt).all()
+
+
 def test_another_network_is_learnt_anew_and_nothing_secret_is_in_the_file(tmp_path):
     source = {"source": "rtsp://user:hunter2@cam/stream"}
     config = Config(device="door", camera=source)
