@@ -62,7 +62,14 @@ def missing(config: CommandConfig) -> str | None:
     program = Path(config.run[0])
     if "/" not in config.run[0]:
         return f"{program}: not found in PATH; install it or give its whole path"
-    if program.exists():
+    try:
+        there = program.exists()
+    except OSError as error:  # a folder on the way is closed, as /home is under systemd
+        return (
+            f"{program}: {error.strerror}; put it where the service may look, such as "
+            "/usr/local/bin: /home and /root are closed to it"
+        )
+    if there:
         return f"{program}: not an executable file for this user; chmod a+rx it"
     return f"{program}: no such file; correct signals.command.run"
 

@@ -242,6 +242,11 @@ def test_a_program_that_isnt_there_is_told_at_once(hook, tmp_path, prepare, erro
     assert error in hook(str(path)).error
 
 
+def test_one_in_a_folder_that_is_closed_to_us_is_told(hook, closed):
+    said = hook(str(closed / "prog")).error
+    assert said.startswith(f"{closed}/prog: Permission denied; put it where the service may look")
+
+
 def test_one_that_isnt_in_the_path_or_isnt_a_program(hook, story, counted, tmp_path):
     assert "not found in PATH" in hook("no-such-program-here").error
     path = tmp_path / "prog"
