@@ -98,14 +98,16 @@ class _Pages:
         """Only for who brings the token."""
 
         async def guard(request: Request) -> Response:
-            self._check(request)
+            await self._check(request)
             return await handler(request)
 
         return guard
 
-    def _check(self, request: Request) -> None:
-        headers = request.headers
-        if not self._access.admits(headers.get("authorization"), headers.get("cookie")):
+    async def _check(self, request: Request) -> None:
+        given, cookies = request.headers.get("authorization"), request.headers.get("cookie")
+        if not self._access.admits(given, cookies):
+            if given is not None:
+                await asyncio.sleep(WRONG)
             raise HTTPException(401, "a token is needed", {"www-authenticate": "Bearer"})
 
     async def session(self, request: Request) -> Response:
@@ -114,7 +116,7 @@ class _Pages:
         if request.method == "DELETE":
             self._set_cookie(done, "", 0)
         elif request.method == "GET":
-            self._check(request)
+            await self._check(request)
             done = JSONResponse({"token": not self._access.open})
         elif self._access.accepts(await body(request)):
             self._set_cookie(done, self._access.session(), REMEMBER)

@@ -142,7 +142,8 @@ def test_other_sites_can_make_a_browser_ask_but_get_nothing(serve):
     assert ask(port, "/status.json", Sec_Fetch_Site="same-origin").status == 200
 
 
-def test_without_the_token_only_the_empty_page_is_shown(locked):
+def test_without_the_token_only_the_empty_page_is_shown(locked, monkeypatch):
+    monkeypatch.setattr(app, "WRONG", 0.01)
     assert ask(locked.port, "/").status == 200
     for path in ("/events", "/status.json", "/picture", "/metrics", "/session"):
         answer = ask(locked.port, path)
@@ -168,10 +169,14 @@ def test_logging_in_gives_a_cookie_that_scripts_cannot_read(locked):
 
 
 def test_a_wrong_token_costs_time_and_names_nothing(locked):
-    began = time.monotonic()
-    answer = ask(locked.port, "/session", "POST", "wrong")
-    assert answer.status == 401
-    assert time.monotonic() - began >= app.WRONG
+    for method, body, headers in (
+        ("POST", "wrong", {}),
+        ("GET", None, {"Authorization": "Bearer wrong"}),
+    ):
+        began = time.monotonic()
+        answer = ask(locked.port, "/session", method, body, **headers)
+        assert answer.status == 401
+        assert time.monotonic() - began >= app.WRONG
     assert "set-cookie" not in answer.headers
     assert ask(locked.port, "/session", "POST", "x" * 5000).status == 413
     assert ask(locked.port, "/session", "POST", b"\xff\xfe").status == 400
