@@ -46,7 +46,8 @@ class OutboxStatus:
         oldest: ``decided_at`` of the one that waits longest; None: none waits.
         dropped: events lost since the start of the process, for whatever reason.
         error: why the disk can't be used now; None: it can.
-        recovered: what unusable file was set aside, and why; None: none was.
+        recovered: what unusable file was set aside, and why; None: none was, or it was gone when
+            something was last written.
         unwritten: of ``dropped``, lost to the bound on memory while the disk took none.
         damaged: of ``dropped``, so damaged that they couldn't be sent; the rest is lost to
             ``max_events``.
@@ -226,6 +227,7 @@ class Outbox:
             with self._changed:
                 new, gone = list(self._waiting.values()), list(self._done.values())
                 self._writing = frozenset(row.event_id for row in new)
+            self._store.look_aside()
             if new or gone:
                 written = self._write(lambda: self._store.write(new, gone))
             else:

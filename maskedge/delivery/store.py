@@ -75,7 +75,7 @@ class EventStore:
         max_events: most events kept; beyond, the oldest go first. May change at any time.
         count: events in the file.
         dropped: events that went because of ``max_events``.
-        recovered: what was set aside and why; None: nothing was.
+        recovered: what was set aside and why; None: nothing was, or it has been taken away.
     """
 
     def __init__(self, path: Path, max_events: int) -> None:
@@ -83,6 +83,7 @@ class EventStore:
         self.count = 0
         self.dropped = 0
         self.recovered: str | None = None
+        self._aside = path
         self.max_events = max_events
         self._saved: list[tuple[int, str, str, float]] = []  # for the file that is to be made
         self._database: sqlite3.Connection | None = None
@@ -170,6 +171,12 @@ class EventStore:
             database.execute(f"PRAGMA user_version = {VERSION}")
 
         self._run(work)
+
+    def look_aside(self) -> None:
+        """Forget what was set aside once somebody has taken it away; never raises."""
+        with suppress(OSError):
+            if self.recovered is not None and not self._aside.exists():
+                self.recovered = None
 
     def close(self) -> None:
         """Let go of the file; never raises."""
@@ -313,6 +320,7 @@ class EventStore:
                 self.path.with_name(self.path.name + suffix).rename(f"{aside}{suffix}")
         with suppress(OSError):
             self._saved = salvage(aside, APPLICATION_ID, VERSION)
+        self._aside = aside
         self.recovered = (
             f"{self.path}: {why}; set aside as {aside.name}, a new outbox was begun with the "
             f"{len(self._saved)} events that could be read"

@@ -207,6 +207,9 @@ def test_an_unusable_file_is_set_aside_and_a_new_one_begun(
     (aside,) = [p for p in path.parent.glob("outbox.db.aside-*") if p.suffix != "-wal"]
     assert aside.read_bytes() == content
     assert sum("set aside" in record.message for record in caplog.records) == 1
+    aside.unlink()
+    outbox.put(*make(1))
+    assert outbox.status().recovered is None
     assert reopen().status().recovered is None
 
 
