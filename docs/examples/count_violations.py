@@ -13,10 +13,12 @@ import json
 import signal
 import socket
 import sqlite3
+import sys
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
 
 TABLE = """
 CREATE TABLE IF NOT EXISTS events (
@@ -41,7 +43,7 @@ def take(database: sqlite3.Connection, payload: bytes) -> None:
                 "INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 (*columns, event.get("clock_synced")),
             )
-    except (ValueError, KeyError, TypeError, OverflowError, *UNSUITABLE):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError, *UNSUITABLE):
         return  # not ours: never let one bad message stop the queue
 
 
@@ -69,14 +71,23 @@ def main() -> None:
         take(database, message.payload)
         client.ack(message.mid, message.qos)
 
+    def on_connect(
+        client: mqtt.Client, _u: object, _f: object, reason: ReasonCode, _p: object
+    ) -> None:
+        if reason.is_failure:
+            print(f"{arguments.broker} refuses us: {reason}", file=sys.stderr)
+        else:
+            client.subscribe("maskedge/+/violation", qos=1)
+
     client.on_message = on_message
-    client.on_connect = lambda client, *_: client.subscribe("maskedge/+/violation", qos=1)
+    client.on_connect = on_connect
     lasting = Properties(PacketTypes.CONNECT)
     lasting.SessionExpiryInterval = 7 * 24 * 3600
-    client.connect(arguments.broker, arguments.port, clean_start=False, properties=lasting)
+    # As the broker wants it: client.username_pw_set(...), client.tls_set(...)
+    client.connect_async(arguments.broker, arguments.port, clean_start=False, properties=lasting)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: client.disconnect())
-    client.loop_forever()
+    client.loop_forever(retry_first_connection=True)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import paho.mqtt.client as mqtt
@@ -24,18 +25,22 @@ def centre(tmp_path):
     broker.kill()
 
 
-@pytest.fixture
-def site(mosquitto, centre):
-    """A broker bridged as the example says, but on this machine and without TLS."""
-    broker = mosquitto()
+def bridged_to(centre):
+    """The example's lines, but on this machine and without TLS."""
     lines = (EXAMPLES / "bridge.conf").read_text().splitlines()
-    kept = [
+    return [
         line.replace("central.example.org:8883", f"127.0.0.1:{centre.port}")
         for line in lines
         if line and not line.startswith(("#", "bridge_cafile", "bridge_certfile", "bridge_keyfile"))
         and line != "persistence true"
     ]  # fmt: skip
-    broker.configure(*kept)
+
+
+@pytest.fixture
+def site(mosquitto, centre):
+    """A broker bridged as the example says."""
+    broker = mosquitto()
+    broker.configure(*bridged_to(centre))
     broker.start()
     return broker
 
@@ -77,7 +82,7 @@ def test_every_violation_is_counted_once(site, centre, count, publish, outbox, m
     again.loop_start()
     event = json.loads(events[0].to_json()) | {"event_id": "bad"}
     bad = [event | one for one in ({"event_id": {}}, {"seq": 2**70}, {"label": "\ud800"})]
-    for payload in (b"no JSON", *map(json.dumps, bad)):
+    for payload in (b"no JSON", "[" * 5000, *map(json.dumps, bad)):
         again.publish("maskedge/door/violation", payload, qos=1).wait_for_publish(PATIENCE)
     outbox.put(*events[20:])
     wait_for(lambda: outbox.status().pending == 0, "the unit's outbox empty")
@@ -90,6 +95,44 @@ def test_every_violation_is_counted_once(site, centre, count, publish, outbox, m
     count()
     wait_for(lambda: len(count.result()) == 40, "all events")
     assert count.result() == sorted(event.event_id for event in events)
+
+
+def test_the_acl_of_the_centre_lets_a_bridge_through(mosquitto, collect, publish, outbox, make):
+    (acl,) = re.findall(r"```\n(# acl: .*?)```", GUIDE.read_text(), re.DOTALL)
+    centre, site = mosquitto(anonymous=False), mosquitto()
+    users = centre.passwords(**{"alarm-desk": "a", "site-north": "s"})
+    centre.configure(f"acl_file {centre.file('acl', acl)}", f"password_file {users}")
+    centre.start()
+    site.configure(*bridged_to(centre), "remote_username site-north", "remote_password s")
+    site.start()
+    password = centre.file("desk-password", "a\n")
+    collector = collect(centre.client(username="alarm-desk", password_file=password))
+    unit = publish(site.client())
+    outbox.put(*make(3))
+    assert unit.wait_idle(PATIENCE)
+    wait_for(lambda: len(collector.events) == 3, "3 events")
+
+
+@pytest.mark.parametrize("where", ["fleet.md", "mqtt.md", "examples/bridge.conf"])
+def test_a_broker_that_keeps_sessions_has_a_queue_for_more_than_a_thousand(where):
+    text = (GUIDE.parent / where).read_text()
+    (broker,) = re.findall(r"^persistence true\n(?:.+\n)*", text, re.MULTILINE)
+    assert "\nmax_queued_messages 100000\n" in broker
+
+
+def test_the_counting_program_waits_for_its_broker_and_says_who_refuses_it(mosquitto, tmp_path):
+    broker = mosquitto(anonymous=False)
+    database = tmp_path / "violations.db"
+    words = [EXAMPLES / "count_violations.py", "127.0.0.1", str(broker.port)]
+    with subprocess.Popen(
+        [sys.executable, *words, "--database", database], stderr=subprocess.PIPE, text=True
+    ) as process:
+        wait_for(database.exists, "the program")
+        time.sleep(0.5)
+        broker.start()
+        assert process.stderr.readline() == "127.0.0.1 refuses us: Not authorized\n"
+        process.terminate()
+    assert process.returncode == 0
 
 
 def test_programs_that_share_a_subscription_divide_the_events(centre, publish, outbox, make):
