@@ -264,6 +264,7 @@ class Daemon:
         if new.camera != old.camera:
             if (new.camera.source, new.camera.rotate) != (old.camera.source, old.camera.rotate):
                 self._unwatched(time.monotonic())  # another picture altogether
+                self._vision.new_scene()
             self._guard.close()
             self._base = None
             self._guard = self._open_guard(new)

@@ -89,6 +89,11 @@ class Vision:
         self.scene = predecessor.scene
         self._scene_quality = predecessor._scene_quality
 
+    def new_scene(self) -> None:
+        """Another camera: what ailed the picture of the one before says nothing of its."""
+        self.scene = frozenset()
+        self._scene_quality = SceneQuality()
+
     def watch_scene(self, frame: Frame, now: float) -> None:
         """Note a frame for :attr:`scene`."""
         self.scene = frozenset(self._scene_quality.update(frame, now))

@@ -6,8 +6,10 @@ import time
 from datetime import datetime
 
 import jsonschema
+import numpy as np
 import pytest
 import yaml
+from live_camera import jpeg
 from mosquitto import wait_for
 
 from maskedge import events
@@ -197,6 +199,20 @@ def test_a_camera_that_looks_elsewhere_ends_what_was_open(daemon, broker, collec
     wait_for(collector.firsts, "a violation")
     unit.configure({**unit.settings, "camera": {**unit.settings["camera"], "rotate": 180}})
     wait_for(lambda: collector.firsts()[-1]["type"] == "ended", "its end")
+
+
+def test_what_ailed_a_cameras_picture_is_over_with_the_camera(
+    broker, daemon, health, camera, visit_video
+):
+    broker.start()
+    camera.frames = [jpeg(np.zeros((480, 640, 3), np.uint8))]
+    unit = daemon(camera.url).start().ready()
+    wait_for(lambda: "picture_black" in codes(health()), "the fault")
+    recording = {"source": str(visit_video), "loop": True}  # in which black is no fault
+    unit.configure({**unit.settings, "camera": recording})
+    wait_for(lambda: health()["camera"]["source"] == str(visit_video), "the recording")
+    wait_for(lambda: "cleared picture_black" in unit.log, "its end")
+    assert unit.process.poll() is None
 
 
 def test_systemd_hears_of_work_and_nothing_when_it_stops(broker, daemon, visit_video):
