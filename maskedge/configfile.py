@@ -112,7 +112,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[KeyPath, str]]:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise ConfigError(f"{path}: can't read the configuration: {error.strerror}") from error
+        cure = "; let this user read it: chmod a+r" if isinstance(error, PermissionError) else ""
+        said = f"{path}: can't read the configuration: {error.strerror}{cure}"
+        raise ConfigError(said) from error
     if len(raw) > MAX_BYTES:
         raise ConfigError(f"{path}: more than {MAX_BYTES:,} bytes: this isn't a configuration file")
     try:

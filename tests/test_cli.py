@@ -98,6 +98,23 @@ def test_a_configuration_that_is_not_there_exits_78():
     assert "can't read the configuration" in done.stderr
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives up root's rights")
+def test_a_configuration_that_may_not_be_read_exits_78(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.touch(mode=0o600)
+    code = (
+        "import os, sys; from maskedge.cli import run; "
+        "run(['check', '--config', '/nowhere']); "  # imports what others might not read
+        "os.setresuid(65534, 65534, 65534); "
+        "sys.exit(run(['check', '--config', sys.argv[1]]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, path], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 78
+    assert "Permission denied; let this user read it: chmod a+r" in done.stderr
+
+
 def test_a_full_disk_behind_the_output_is_one_clear_line():
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(

@@ -257,7 +257,8 @@ def test_a_file_that_may_be_there_but_is_not_ours_to_see_is_not_passed_over(clos
     monkeypatch.setattr(configfile, "SEARCH_PATH", (closed / "config.yaml",))
     path = configfile.find(None, {})
     assert path is not None
-    assert problems(path) == [f"{path}: can't read the configuration: Permission denied"]
+    cure = "let this user read it: chmod a+r"
+    assert problems(path) == [f"{path}: can't read the configuration: Permission denied; {cure}"]
 
 
 def test_relative_files_are_seen_from_the_configuration(tmp_path):

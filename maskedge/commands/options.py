@@ -34,7 +34,7 @@ _config = click.option(
     "--config",
     "config_path",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),  # what is wrong with it, the reader tells
     help="Configuration file.",
 )
 _set = click.option(

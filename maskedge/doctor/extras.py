@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import http.client
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from maskedge import paths
 from maskedge.doctor.finding import Check, Finding, Place, split
-from maskedge.doctor.system import serving
+from maskedge.doctor.system import hidden, refused, serving
 from maskedge.errors import ConfigError, WebError
 from maskedge.health.faults import CommandFailed, GpioFailed
 
@@ -44,6 +45,12 @@ class StatusPage(Check):
             if "token is needed" in message and hidden.exists():
                 cure = "only root may read it: sudo maskedge doctor"
             yield self.fail(message, cure)
+            return
+        if refused(place, config.port):
+            yield self.fail(
+                f"{config.url}: the service may not listen at such a port",
+                "choose a web.port above 1023",
+            )
             return
         yield self._listen(place, config, "without a token" if token is None else "with a token")
 
@@ -109,10 +116,18 @@ class Command(Check):
         config = place.config.signals.command
         if not config.run:
             yield self.ok("no command is configured")
-        elif error := missing(config):
+            return
+        program = shutil.which(config.run[0])
+        error = missing(config)
+        if program is not None and hidden(place, Path(program)):
+            error = (
+                f"{program}: the service doesn't see it; put it where it may look, such as "
+                "/usr/local/bin: /home and /root are closed to it"
+            )
+        if error:
             yield self.judge(CommandFailed, command_error=error)
         else:
-            yield self.ok(f"{shutil.which(config.run[0])} can be started")
+            yield self.ok(f"{program} can be started")
 
 
 def _answers(config: WebConfig) -> bool:

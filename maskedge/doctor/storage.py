@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from maskedge import paths
 from maskedge.doctor.finding import Check, Finding, Place
+from maskedge.doctor.system import sealed
 from maskedge.health.faults import OutboxUnwritable, ReviewUnwritable, SnapshotFailed
 
 if TYPE_CHECKING:
@@ -28,7 +29,15 @@ class _Folder(Check):
     setting: str
     """What names another folder."""
 
-    def _look(self, folder: Path) -> Iterator[Finding]:
+    def _look(self, place: Place, folder: Path, named: Path | None) -> Iterator[Finding]:
+        """See whether it can be written; ``named``: what the configuration says."""
+        if named is not None and sealed(place, folder):
+            yield self.fail(
+                f"{folder}: closed to the service, which writes below /{paths.SERVICE_STATE} only",
+                f"set {self.setting} to null or to a place below that; or allow it: "
+                f"sudo systemctl edit maskedge, ReadWritePaths={folder}",
+            )
+            return
         existing = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
         try:
             _write(folder, existing)
@@ -67,7 +76,7 @@ class Disk(_Folder):
     def run(self, place: Place) -> Iterable[Finding]:  # noqa: D102
         path = place.config.outbox.path
         at_hand = paths.state_at_hand(place.environ, place.root)
-        yield from self._look(at_hand if path is None else path.parent)
+        yield from self._look(place, at_hand if path is None else path.parent, path)
 
 
 class Review(_Folder):
@@ -82,7 +91,8 @@ class Review(_Folder):
             yield self.ok("off: no picture is kept for labelling")
             return
         state = paths.state_at_hand(place.environ, place.root)
-        yield from self._look(paths.review_folder(place.config, state))
+        folder = paths.review_folder(place.config, state)
+        yield from self._look(place, folder, place.config.review.folder)
 
 
 class Snapshots(_Folder):
@@ -95,7 +105,7 @@ class Snapshots(_Folder):
     def run(self, place: Place) -> Iterable[Finding]:  # noqa: D102
         snapshot = place.config.snapshot
         if snapshot.folder is not None:
-            yield from self._look(snapshot.folder)
+            yield from self._look(place, snapshot.folder, snapshot.folder)
         elif snapshot.mqtt:
             yield self.ok("published, not kept here")
         else:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from maskedge import clock
+from maskedge import clock, paths
 from maskedge.doctor.finding import Check, Finding, Place
 from maskedge.errors import EX_CONFIG
 from maskedge.health import soc
 from maskedge.health.faults import ClockUnsynced, Throttled
+from maskedge.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -18,6 +23,15 @@ if TYPE_CHECKING:
 HOT = 80.0
 """Degrees Celsius from which a Pi 4 or 5 begins to slow down."""
 SERVICE = "maskedge.service"
+PROPERTIES = (
+    "LoadState,ActiveState,UnitFileState,NRestarts,Result,ExecMainCode,ExecMainStatus,InvocationID,"
+    "ProtectSystem,ProtectHome,ReadWritePaths,BindPaths"
+)
+JOURNAL = "see journalctl -u maskedge -n 50"
+KILLED = {"2", "3"}
+"""``ExecMainCode`` of who ended by a signal: CLD_KILLED, CLD_DUMPED."""
+HOMES = ("home", "root", "run/user")
+"""What ``ProtectHome=yes`` hides."""
 CONTROLLERS = "sys/fs/cgroup/cgroup.controllers"
 """What of control groups the kernel has switched on (cgroups(7)), from the root of the system."""
 
@@ -71,23 +85,7 @@ class Unit(Check):
         if unit.get("LoadState") == "not-found":
             yield self.ok("not installed as a service")
             return
-        state, restarts = unit.get("ActiveState", ""), unit.get("NRestarts", "0")
-        journal = "see journalctl -u maskedge -n 50"
-        if state == "failed":
-            code = unit.get("ExecMainStatus", "")
-            wrong = code == str(EX_CONFIG)
-            why = f"{unit.get('Result', 'failed')}, exit code {code}"
-            yield self.fail(f"has failed ({why})", "maskedge check" if wrong else journal)
-        elif state == "activating":
-            yield self.warn(f"is starting again and again ({restarts} restarts)", journal)
-        elif state != "active":
-            yield self.warn(f"is {state or 'unknown'}", "sudo systemctl enable --now maskedge")
-        elif unit.get("UnitFileState") == "disabled":
-            yield self.warn("runs, but won't after a reboot", "sudo systemctl enable maskedge")
-        elif restarts not in {"", "0"}:
-            yield self.warn(f"runs, after {restarts} restarts", journal)
-        else:
-            yield self.ok("runs, and starts with the system")
+        yield self._state(place, unit)
         controllers = place.root / CONTROLLERS  # only where control groups are of version 2
         if controllers.exists() and "memory" not in controllers.read_text().split():
             yield self.warn(
@@ -95,6 +93,93 @@ class Unit(Check):
                 "off, as Raspberry Pi OS has it",
                 "add cgroup_enable=memory to the line in /boot/firmware/cmdline.txt, and reboot",
             )
+
+    def _state(self, place: Place, unit: dict[str, str]) -> Finding:
+        if (load := unit.get("LoadState", "loaded")) != "loaded":
+            return self.fail(
+                f"systemd can't use its unit ({load})",
+                "systemd-analyze verify maskedge.service says why; sudo systemctl edit maskedge",
+            )
+        if unit.get("ActiveState") != "active":
+            return self._down(place, unit)
+        if unit.get("UnitFileState") == "disabled":
+            return self.warn("runs, but won't after a reboot", "sudo systemctl enable maskedge")
+        if (restarts := unit.get("NRestarts", "0")) not in {"", "0"}:
+            return self.warn(f"runs, after {restarts} restarts", JOURNAL)
+        return self.ok("runs, and starts with the system")
+
+    def _down(self, place: Place, unit: dict[str, str]) -> Finding:
+        state, restarts = unit.get("ActiveState", ""), unit.get("NRestarts", "0")
+        if state == "failed":
+            wrong = unit.get("ExecMainStatus") == str(EX_CONFIG)
+            why = f"{unit.get('Result', 'failed')}, {_ended(unit)}"
+            words = _last_words(place, f"_SYSTEMD_INVOCATION_ID={unit.get('InvocationID')}")
+            cure = "maskedge check; once it is right: sudo systemctl restart maskedge"
+            return self.fail(f"has failed ({why}){words}", cure if wrong else JOURNAL)
+        if state != "activating":
+            return self.warn(f"is {state or 'unknown'}", "sudo systemctl enable --now maskedge")
+        if restarts == "0":
+            return self.warn("is starting", f"look again in a minute; if it still does, {JOURNAL}")
+        words = _last_words(place, f"_SYSTEMD_UNIT={SERVICE}", "--since=-5min")
+        return self.warn(f"is starting again and again ({restarts} restarts){words}", JOURNAL)
+
+
+def _ended(unit: dict[str, str]) -> str:
+    """How its process did."""
+    status = unit.get("ExecMainStatus", "")
+    if unit.get("ExecMainCode") in KILLED:
+        with suppress(ValueError):  # most real-time signals have no name
+            return signal.Signals(int(status)).name
+        return f"signal {status}"
+    return f"exit code {status}"
+
+
+def _last_words(place: Place, *which: str) -> str:
+    """``: what the service said last``, as an error; nothing where we may not read it."""
+    # Without -n: with --since that gives the first, not the last.
+    command = ["journalctl", "-q", "-p", "err", "-o", "cat", "--no-pager", *which]
+    try:
+        said = subprocess.run(
+            command, capture_output=True, text=True, timeout=5, check=True, env=dict(place.environ)
+        ).stdout
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return ""
+    words = printable(said.strip().rpartition("\n")[2]).removeprefix("maskedge: ")
+    return f": {words}" if words else ""
+
+
+def _sandbox(place: Place) -> dict[str, str]:
+    """What the service may not do that root may; empty where there is no service, or no root."""
+    unit = None
+    if os.geteuid() == 0:
+        with suppress(Exception):  # the unit's own check tells
+            unit = unit_state(place)
+    return unit if unit is not None and unit.get("LoadState") == "loaded" else {}
+
+
+def sealed(place: Place, folder: Path) -> bool:
+    """Whether the service can't write there, though root at the terminal can."""
+    unit = _sandbox(place)
+    if unit.get("ProtectSystem") != "strict":
+        return False
+    bound = (pair.split(":")[1] for pair in unit.get("BindPaths", "").split() if ":" in pair)
+    named = (path.lstrip("-+") for path in unit.get("ReadWritePaths", "").split())
+    writable = (place.root / paths.SERVICE_STATE, *map(Path, (*bound, *named)))
+    return not any(folder.resolve().is_relative_to(path.resolve()) for path in writable)
+
+
+def hidden(place: Place, file: Path) -> bool:
+    """Whether the service doesn't see a file, though root at the terminal does."""
+    homes = (place.root / home for home in HOMES)
+    return _sandbox(place).get("ProtectHome") == "yes" and any(
+        file.resolve().is_relative_to(home) for home in homes
+    )
+
+
+def refused(place: Place, port: int) -> bool:
+    """Whether the service may not listen at a port, though root at the terminal may."""
+    first = place.root / "proc/sys/net/ipv4/ip_unprivileged_port_start"
+    return bool(_sandbox(place)) and port < int(first.read_text())
 
 
 def serving(place: Place) -> bool:
@@ -109,9 +194,8 @@ def unit_state(place: Place) -> dict[str, str] | None:
     """What systemd says of the service; None: it doesn't run here."""
     if not (place.root / "run/systemd/system").is_dir():
         return None
-    properties = "LoadState,ActiveState,UnitFileState,NRestarts,Result,ExecMainStatus"
     said = subprocess.run(
-        ["systemctl", "show", SERVICE, f"--property={properties}"],
+        ["systemctl", "show", SERVICE, f"--property={PROPERTIES}"],
         capture_output=True,
         text=True,
         timeout=5,

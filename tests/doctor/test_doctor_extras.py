@@ -132,3 +132,17 @@ def test_a_command(place, tmp_path):
     assert (one.help, one.cure) == ("docs/faults.md#command_failed", "chmod a+rx it")
     program.chmod(0o755)
     assert fine(looked(extras.Command(), where)) == f"{program} can be started"
+
+
+def test_what_only_the_service_may_not_use(place, fake_systemctl, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    environ = fake_systemctl("LoadState=loaded", "ProtectHome=yes")
+    root = place().root
+    program = write(root / "home/pi/hook", "#!/bin/sh\n")
+    program.chmod(0o755)
+    where = place(environ, signals={"command": {"run": [str(program)]}})
+    one = bad(looked(extras.Command(), where))
+    assert one.message == f"{program}: the service doesn't see it"
+    write(root / "proc/sys/net/ipv4/ip_unprivileged_port_start", "65536\n")
+    one = bad(looked(extras.StatusPage(), page(place, environ)))
+    assert (one.status, one.cure) == ("fail", "choose a web.port above 1023")

@@ -81,3 +81,20 @@ def test_secrets_that_everybody_can_read(place, tmp_path):
     one = bad(looked(storage.Secrets(), where))
     assert (one.status, one.cure) == ("warn", f"sudo chmod 600 {own}")
     assert "0644" in one.message
+
+
+def test_a_folder_that_only_the_service_cannot_write(place, fake_systemctl, tmp_path, monkeypatch):
+    monkeypatch.setattr(storage.os, "geteuid", lambda: 0)
+    environ = fake_systemctl("LoadState=loaded", "ProtectSystem=strict")
+    where = place(
+        environ,
+        outbox={"path": str(tmp_path / "outbox.db")},
+        review={"enabled": True, "folder": str(tmp_path)},
+        snapshot={"folder": str(tmp_path)},
+    )
+    for check in (storage.Disk(), storage.Review(), storage.Snapshots()):
+        one = bad(looked(check, where))
+        assert one.status == "fail"
+        assert "writes below /var/lib/maskedge only" in one.message
+        assert f"set {check.setting} to null" in one.cure
+    fine(looked(storage.Disk(), place({**environ, "STATE_DIRECTORY": str(tmp_path)})))
