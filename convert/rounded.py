@@ -42,17 +42,16 @@ class Rounded(keras.layers.Wrapper):  # type: ignore[misc]  # Keras has no types
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         """What the network makes of its inputs."""
-        kernels = {
-            id(layer.kernel): (layer.kernel, rounded(layer.kernel.value, channel_axes(layer)))
-            for layer in self.layer.layers
-            if hasattr(layer, "kernel")
-        }
-        with keras.StatelessScope(state_mapping=kernels.values()) as scope:
+        layers = [layer for layer in self.layer.layers if hasattr(layer, "kernel")]
+        kernels = {id(x.kernel): rounded(x.kernel.value, channel_axes(x)) for x in layers}
+        # All of them: a scope inside another, as JAX trains in, doesn't know the outer one's.
+        before = [(v, kernels.get(id(v), v.value)) for v in self.layer.variables]
+        with keras.StatelessScope(state_mapping=before) as scope:
             outputs = self.layer(inputs, training=training)
-        for variable in self.layer.variables:  # batch statistics, random numbers
-            value = scope.get_current_value(variable)
-            if value is not None and id(variable) not in kernels:
-                variable.assign(value)
+        for variable, value in before:  # batch statistics, random numbers
+            after = scope.get_current_value(variable)
+            if after is not value:
+                variable.assign(after)
         return outputs
 
 

@@ -9,7 +9,9 @@ from keras_noise import IGNORED
 pytest.importorskip("keras", reason="training needs Keras")
 pytest.importorskip("tensorflow", reason="training needs a backend")
 
+import keras
 import tensorflow as tf
+from keras import ops
 
 from convert.classifier.model import build
 from convert.classifier.recipe import Recipe
@@ -56,6 +58,18 @@ def test_training_sees_the_rounded_network_and_leaves_the_weights_as_they_are(ne
             layer.set_weights([np.asarray(rounded(kernel, channel_axes(layer))), bias])
     np.testing.assert_allclose(trained_with, _cells(network), atol=1e-3)
     assert np.abs(trained_with - as_they_are).max() > 0.03
+
+
+def test_it_runs_with_the_values_that_a_surrounding_scope_gives(network):
+    """As JAX trains: for the time of a step the variables themselves hold nothing."""
+    model = training_model(network)
+    values = [np.zeros(v.shape, np.float32) for v in model.variables]
+    with keras.StatelessScope(
+        zip(model.variables, map(ops.convert_to_tensor, values), strict=True)
+    ):
+        outputs = np.asarray(model(PICTURES))
+    assert not outputs.any()
+    assert np.asarray(model(PICTURES)).any()
 
 
 def _cells(network):
