@@ -166,9 +166,12 @@ class Drift:
             result: what was seen in it.
             now: its time, seconds on the pipeline's time line.
         """
-        if self._config.enabled:
-            for values in self._visits.frame(result).values():
-                self.visit(values, now)
+        if not self._config.enabled:
+            self._counted = None  # such time is nothing learnt
+            self._visits.forget()
+            return
+        for values in self._visits.frame(result).values():
+            self.visit(values, now)
 
     def visit(self, values: Values, now: float) -> None:
         """Count a visit that is over, unless another was counted just before.

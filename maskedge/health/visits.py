@@ -107,7 +107,7 @@ class Visits:
         return self._over({person.track_id for person in persons})
 
     def forget(self) -> None:
-        """Nobody is followed any more: the pipeline begins anew."""
+        """Visits that are under way don't count: they weren't seen to their end."""
         self._open.clear()
 
     def _over(self, present: set[int]) -> dict[int, Values]:

@@ -19,6 +19,7 @@ from maskedge.health.baseline import Baseline, BaselineFile
 from maskedge.health.drift import BLOCK, BLOCKS, SHIPPED, SITE, Comparison, Drift
 from maskedge.health.features import BY_NAME, OFFSETS, distance, part
 from maskedge.people.verdict import UNSURE
+from maskedge.pipeline import FrameResult
 from maskedge.vision.base import LABELS
 
 DAY = 86_400.0
@@ -206,6 +207,20 @@ def test_switched_off_it_does_nothing(tmp_path):
 
 
 # the shipped reference
+
+
+def test_days_on_which_it_is_switched_off_are_none_of_the_first(tmp_path):
+    one = Site(tmp_path)
+    one.pass_by(Door(), 400)
+    learnt = one.drift.baseline.seconds
+    one.drift.reconfigure(Config(device="door", drift={"enabled": False}), one.models)
+    one.drift.frame(FrameResult(), one.now)
+    one.now += 10 * DAY
+    one.drift.frame(FrameResult(), one.now)
+    one.drift.reconfigure(one.config, one.models)
+    one.pass_by(Door(), 1)
+    assert one.drift.baseline.seconds == learnt
+    assert one.drift.state == "learning"
 
 
 def test_from_the_first_day_it_is_noticed_that_networks_are_less_sure_than_measured(tmp_path):
