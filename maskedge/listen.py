@@ -232,7 +232,8 @@ class Subscriber:
         self._availability[device] = word
         if word != "online":
             self._faults.pop(device, None)
-        yield Notice(device, availability=word)
+        if word:  # empty: whoever took the unit out of service has cleared what was retained
+            yield Notice(device, availability=word)
 
     def _read_health(self, device: str, payload: bytes) -> Iterator[Notice]:
         """Faults that came or went; nothing of a unit that isn't there."""

@@ -14,7 +14,7 @@ from mosquitto import PATIENCE, Mosquitto, wait_for
 
 from maskedge import cli, paths
 from maskedge.config import MqttConfig
-from maskedge.errors import EX_OK, EX_UNAVAILABLE, BrokerError
+from maskedge.errors import EX_OK, EX_UNAVAILABLE, EX_USAGE, BrokerError
 from maskedge.events import EventBuilder, Models, Votes, seal
 from maskedge.geometry import Box
 from maskedge.listen import FaultNews, Notice, Seen, Subscriber, listen, pretty
@@ -114,6 +114,23 @@ def test_availability_is_shown_when_it_changes(broker):
     send(broker, violation())
     thread.join(PATIENCE)
     assert sum("door  is online" in line for line in screen.lines()) == 1
+
+
+def test_a_unit_whose_retained_values_are_cleared_says_nothing(broker):
+    screen = Screen()
+    send(broker, "stopped", topic="maskedge/door/availability", retain=True)
+    thread = listening(broker, screen, count=1)
+    send(broker, "", topic="maskedge/door/availability", retain=True)
+    send(broker, violation())
+    thread.join(PATIENCE)
+    said = {line.split("  ", 1)[1] for line in screen.lines() if " is " in line}
+    assert said == {"door  is stopped", "marker  is online"}
+
+
+@pytest.mark.parametrize("name", ["#", "+", "a/b", ""])
+def test_what_is_no_units_name_is_refused(name, capsys):
+    assert cli.run(["listen", "--device", name]) == EX_USAGE
+    assert "a unit's name must not" in capsys.readouterr().err
 
 
 def ailing(**faults):

@@ -27,13 +27,25 @@ $MASKEDGE_MQTT_PASSWORD, with --set mqtt.username=NAME; for root, without --host
 """
 
 
+def _unit(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    from maskedge.config.base import topic_level
+
+    try:
+        return None if value is None else topic_level(value, "a unit's name")
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
 @click.command(name="listen", epilog=EPILOG)
 @click.option("--host", metavar="HOST", help="Broker; overrides mqtt.host.")
 @click.option(
     "--port", metavar="PORT", type=click.IntRange(1, 65_535), help="Its port; overrides mqtt.port."
 )
 @click.option(
-    "--device", metavar="NAME", help="Listen to this unit only; default: all under the prefix."
+    "--device",
+    metavar="NAME",
+    callback=_unit,
+    help="Listen to this unit only; default: all under the prefix.",
 )
 @click.option(
     "--json", "as_json", is_flag=True, help="One JSON object per violation; nothing else."
