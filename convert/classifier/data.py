@@ -111,19 +111,22 @@ def near_groups(hashes: NDArray[np.uint64], distance: int = NEAR) -> NDArray[np.
     Returns:
         int64 (N,): the smallest index of each one's group.
     """
-    parent = np.arange(len(hashes))
+    distinct, which = np.unique(hashes, return_inverse=True)
+    group = np.arange(len(distinct))
     for byte in range(8):
-        keys = (hashes >> np.uint64(8 * byte)) & np.uint64(255)
+        keys = (distinct >> np.uint64(8 * byte)) & np.uint64(255)
         for key in range(256):
             members = np.flatnonzero(keys == key)
             for position, i in enumerate(members[:-1]):
                 others = members[position + 1 :]
-                near = np.bitwise_count(hashes[i] ^ hashes[others]) <= distance
-                for j in others[near]:
-                    a, b = _root(parent, int(i)), _root(parent, int(j))
-                    if a != b:
-                        parent[max(a, b)] = min(a, b)
-    return np.array([_root(parent, i) for i in range(len(hashes))], np.int64)
+                others = others[group[others] != group[i]]  # a fixed camera's are one group soon
+                near = np.bitwise_count(distinct[i] ^ distinct[others]) <= distance
+                for joined in np.unique(group[others[near]]):
+                    group[group == joined] = group[i]
+    group = group[which]
+    smallest = np.full(len(distinct), len(hashes))
+    np.minimum.at(smallest, group, np.arange(len(hashes)))
+    return smallest[group].astype(np.int64)
 
 
 def join_groups(groups: NDArray[np.int64], names: Sequence[str]) -> NDArray[np.int64]:

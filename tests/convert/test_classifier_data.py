@@ -60,6 +60,16 @@ def test_groups_are_transitive():
     assert len(set(near_groups(chain[[0, 2]]))) == 2
 
 
+def test_many_pictures_of_a_fixed_camera_are_one_group_soon():
+    rng = np.random.default_rng(1)
+    flips = np.uint64(1) << rng.integers(0, 64, (10_000, 3), np.uint64)
+    hashes = np.bitwise_xor.reduce(flips, axis=1)  # pair by pair it takes many minutes
+    others = ~hashes[:100]
+    groups = near_groups(np.concatenate([others[:50], hashes, others[50:]]))
+    assert set(groups[50:-50]) == {50}
+    assert set(groups[:50]) == set(groups[-50:]) == {0}
+
+
 def test_store_gives_back_each_face(store):
     assert len(store.records) == 18
     assert set(store.records["allowed"]) == {WITH, WITHOUT, INCORRECT}
