@@ -116,18 +116,19 @@ def roc(
 def precision_recall(
     positive: NDArray[np.bool_], score: NDArray[np.float32]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Precision and recall after each face, the surest first."""
+    """Precision and recall down to each score, the surest first; equal scores are one step."""
     order = np.argsort(-score, kind="stable")
-    hits = np.cumsum(positive[order])
-    return hits / np.arange(1, len(score) + 1), hits / max(1, int(positive.sum()))
+    ends = np.flatnonzero(np.diff(score[order], append=-np.inf))
+    hits = np.cumsum(positive[order])[ends]
+    return hits / (ends + 1), hits / max(1, int(positive.sum()))
 
 
 def average_precision(positive: NDArray[np.bool_], score: NDArray[np.float32]) -> float | None:
     """Mean precision at each positive (no interpolation); None without positives."""
     if not positive.any():
         return None
-    precision, _ = precision_recall(positive, score)
-    return round(float(precision[positive[np.argsort(-score, kind="stable")]].mean()), 4)
+    precision, recall = precision_recall(positive, score)
+    return round(float(np.sum(np.diff(recall, prepend=0.0) * precision)), 4)
 
 
 def summary(truth: NDArray[np.int64], probabilities: NDArray[np.float32]) -> dict[str, Any]:

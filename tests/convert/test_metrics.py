@@ -8,6 +8,7 @@ from convert.metrics import (
     confusion,
     fit_prior,
     fit_temperature,
+    precision_recall,
     roc,
     roc_auc,
     summary,
@@ -63,6 +64,15 @@ def test_ranking_figures():
         5 / 6, abs=1e-4
     )
     assert average_precision(np.array([False]), np.array([0.5])) is None
+
+
+@pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
+def test_faces_of_one_score_count_alike_in_whatever_order_they_come(order):
+    positive = np.array([True, True, True, False, False, True, False, False])[order]
+    score = np.array([0.9, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.1], np.float32)[order]
+    assert average_precision(positive, score) == round(1 / 4 + 3 / 4 * 4 / 7, 4)
+    assert average_precision(positive, np.ones(8, np.float32)) == 0.5
+    np.testing.assert_allclose(precision_recall(positive, score), [[1, 4 / 7, 0.5], [0.25, 1, 1]])
 
 
 def test_the_roc_curve_holds_the_area_that_ranks_tell():
