@@ -8,6 +8,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 from zipfile import BadZipFile
 
+import click
+
 from maskedge.errors import MaskedgeError, UsageError
 
 if TYPE_CHECKING:
@@ -15,6 +17,9 @@ if TYPE_CHECKING:
 
 BACKENDS = {"tensorflow": "tensorflow", "torch": "torch", "jax": "jax"}
 """What KERAS_BACKEND may say, and the package that it needs."""
+
+SEED = click.IntRange(0, 2**32 - 1)
+"""What NumPy and Keras take for one."""
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, BadZipFile)
 """What Keras and NumPy raise for a saved network that isn't one, or is damaged."""

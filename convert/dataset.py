@@ -21,6 +21,7 @@ import click
 import cv2
 import numpy as np
 
+from convert.backend import SEED
 from convert.coco import NEGATIVE
 from convert.grouping import groups_of, split
 from convert.importers import READERS, UNREAD, fetch_kaggle, recognise, standard_label, unread
@@ -341,7 +342,7 @@ def _own_labels(pairs: Sequence[str]) -> dict[str, str]:
     type=click.Choice(["group", "random"]),
     help="random: near-duplicates are in several parts, as in published figures. To compare alone.",
 )
-@click.option("--seed", default=1, show_default=True)
+@click.option("--seed", default=1, type=SEED, show_default=True)
 def command(
     source: str,
     kind: str,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from maskedge.errors import MaskedgeError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import numpy as np
@@ -44,9 +44,26 @@ def replace(path: Path, write: Callable[[Path], Any]) -> None:
         path: the file.
         write: writes to the path that it is given, which has the same suffixes.
     """
-    partial = path.with_name(f"partial.{path.name}")
-    write(partial)
-    os.replace(partial, path)  # noqa: PTH105 - atomic on both ends
+    replace_all({path: write})
+
+
+def replace_all(writes: Mapping[Path, Callable[[Path], Any]]) -> None:
+    """Write files that belong together: all are written before the first takes its place.
+
+    So neither a full disk nor, but for the instant of renaming, a kill leaves old beside new.
+
+    Args:
+        writes: how each file is written, see :func:`replace`.
+    """
+    partial = {path: path.with_name(f"partial.{path.name}") for path in writes}
+    try:
+        for path, write in writes.items():
+            write(partial[path])
+        for path in writes:
+            os.replace(partial[path], path)  # noqa: PTH105 - atomic on both ends
+    finally:
+        for path in partial.values():
+            path.unlink(missing_ok=True)
 
 
 def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from convert.backend import limit_threads, need_tensorflow
+from convert.backend import SEED, limit_threads, need_tensorflow
 from convert.card import table
 from convert.classifier.recipe import Recipe
 from convert.contest import judge
@@ -213,7 +213,7 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     help="Last layer that stays as it is; none for no such layer, pool for all but the head.",
 )
 @click.option("--resume", is_flag=True, help="Go on after the last finished epoch.")
-@click.option("--seed", default=DEFAULTS.seed, show_default=True)
+@click.option("--seed", default=DEFAULTS.seed, type=SEED, show_default=True)
 @click.option(
     "--threads", default=0, type=click.IntRange(0), help="Of the framework; 0: as many as it likes."
 )
@@ -251,15 +251,10 @@ def command(
     if threads:
         limit_threads(threads)
     writable(out)
-    from convert.classifier.data import CropStore
     from convert.classifier.own import open_store
 
     champion = ModelFile.load(model or models_dir() / SHIPPED)
     recipe = recipe_of(champion, **options)
-    store = (
-        CropStore.load(out / "crops")
-        if resume
-        else open_store(data, others, out, landmarks, recipe)
-    )
+    store = open_store(data, others, out, landmarks, recipe)
     report = retrain(champion, store, out, recipe, share=share)
     click.echo(f"{out / champion.path.name}: {report['reasons'][0]}; see {out / 'report.md'}")

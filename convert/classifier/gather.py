@@ -13,6 +13,7 @@ from tqdm import tqdm
 from convert.classifier.data import (
     INCORRECT,
     NOBODY,
+    SET,
     WITH,
     WITHOUT,
     CropStore,
@@ -41,6 +42,8 @@ SEEN = {
     "incorrect_mask": (INCORRECT, "seen_wrong"),
 }
 """Allowed classes and kind of a face of which somebody noted what it shows."""
+FACES = "--data, --crops, --folders, --tags, --negatives and --landmarks"
+"""Options of training that say which faces."""
 UNCLEAR = "unclear"
 """Tag of a face that nothing is to be learnt from."""
 
@@ -137,8 +140,14 @@ def _is_there(file: str, faces: Counter[str]) -> bool:
     return bool(faces[file]) or (number.isdigit() and 1 <= int(number) <= faces[name])
 
 
-def open_crops(
-    out: Path, samples: list[Sample], landmarks: Path | None, size: int, *, resume: bool
+def open_crops(  # noqa: PLR0913 - two of them for how it is told
+    out: Path,
+    samples: list[Sample],
+    landmarks: Path | None,
+    size: int,
+    *,
+    resume: bool,
+    options: str = FACES,
 ) -> CropStore:
     """The crops of a run: cut out once, then reused as long as they are of the same faces.
 
@@ -148,12 +157,17 @@ def open_crops(
         landmarks: YuNet's file, if any.
         size: rows and columns of the network's input, pixels.
         resume: whether the run has trained on them before.
+        options: those that say which faces, for the error.
 
     Raises:
         UsageError: a run is to go on with other faces.
         InputError: nothing could be cut out.
     """
-    told = [tuple(s._replace(picture=Path(s.picture.name))) for s in samples]  # a folder may move
+    # A folder may move, that of a set that tells groups of one name apart as well.
+    told = [
+        tuple(s._replace(picture=Path(s.picture.name), group=s.group.partition(SET)[0]))
+        for s in samples
+    ]
     side = stored_side(size)
     digest = sha256(repr((told, landmarks and landmarks.name, side)).encode()).hexdigest()
     known = out / "crops" / "samples.sha256"
@@ -162,8 +176,8 @@ def open_crops(
             return CropStore.load(out / "crops")
         if resume:
             raise UsageError(
-                f"{out}: was begun with other faces or landmarks; give the same --data, --crops, "
-                "--folders, --tags, --negatives and --landmarks, or train anew with another --out"
+                f"{out}: was begun with other faces or landmarks; give the same {options}, or "
+                "train anew with another --out"
             )
     finder = FaceFinder(landmarks) if landmarks else None
     known.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ import numpy as np
 from convert.backend import UNREADABLE
 from convert.classifier.augment import plain
 from convert.classifier.batches import targets
-from convert.output import replace
+from convert.output import replace, replace_all
 from convert.rounded import exact
 from maskedge.errors import InputError
 from maskedge.vision.base import LABELS
@@ -135,6 +135,13 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         except UNREADABLE as error:
             raise _damaged(file, error) from error
 
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Go on with dropout where the last epoch ended: Keras doesn't save that."""
+        del epoch, logs
+        for layer in exact(self.model).layers:
+            if isinstance(layer, keras.layers.Dropout):
+                layer.seed_generator.state.assign([self._recipe.seed, self._step])
+
     def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
         """Warm up, then follow a cosine to zero."""
         del batch, logs
@@ -188,18 +195,21 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         exact(self.model).save(path, include_optimizer=False)
 
     def _checkpoint(self, weights: list[NDArray[np.float32]]) -> None:
-        """What resuming needs; its state comes last: it says that the rest is whole."""
+        """What resuming needs, of one epoch; its state comes last: it says that there is some."""
         last = self._folder / "last"
         last.mkdir(exist_ok=True)
-        replace(last / "model.keras", self.model.save)
         average = self._average or weights
         named: dict[str, Any] = {f"a{i}": a for i, a in enumerate(average)}
-        replace(last / "average.npz", lambda path: np.savez(path, **named))
         state = json.dumps({"history": self.history, "step": self._step})
-        replace(last / "state.json", lambda path: path.write_text(state, encoding="utf-8"))
-        text = json.dumps(self.history, indent=1)
-        history = self._folder / "history.json"
-        replace(history, lambda path: path.write_text(text, encoding="utf-8"))
+        history = json.dumps(self.history, indent=1)
+        replace_all(
+            {
+                last / "model.keras": self.model.save,
+                last / "average.npz": lambda path: np.savez(path, **named),
+                self._folder / "history.json": lambda path: path.write_text(history, "utf-8"),
+                last / "state.json": lambda path: path.write_text(state, "utf-8"),
+            }
+        )
 
 
 def _damaged(place: Path, error: Exception) -> InputError:

@@ -6,17 +6,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
 from convert.classifier.batches import BITS, EXACT, Batches, Mixed, divided, pools, targets
-from convert.classifier.data import (
-    SET,
-    FaceFinder,
-    build_store,
-    coco_samples,
-    stable_share,
-    stored_side,
-)
+from convert.classifier.data import SET, coco_samples, stable_share
+from convert.classifier.gather import open_crops
 from maskedge.errors import InputError
 from maskedge.vision.base import LABELS
 
@@ -29,6 +22,8 @@ if TYPE_CHECKING:
     from convert.classifier.data import CropStore, Sample
     from convert.classifier.recipe import Recipe
 
+FACES = "--data, --with and --landmarks"
+"""Options that say which faces."""
 LEAST_TEST = 30
 """Faces without which a test says nothing."""
 
@@ -66,21 +61,17 @@ def samples(folders: Sequence[Path], *, own: bool) -> Iterator[Sample]:
 def open_store(
     own: Sequence[Path], others: Sequence[Path], out: Path, landmarks: Path | None, recipe: Recipe
 ) -> CropStore:
-    """All faces, cut out for a network of the recipe's input size.
+    """All faces, cut out for a network of the recipe's input size; once, as long as they are those.
 
     Raises:
         InputError: there are too few test faces, or none of a label; or nothing to train on.
+        UsageError: the run in ``out`` has finished an epoch with other faces.
     """
     everything = [*samples(own, own=True), *samples(others, own=False)]
     truth = [s.allowed for s in everything if s.test and s.kind in EXACT]
     _enough(np.array(truth, np.uint8))
-    store = build_store(
-        everything,
-        out / "crops",
-        FaceFinder(landmarks) if landmarks else None,
-        side=stored_side(recipe.size),
-        progress=lambda items: tqdm(items, desc="faces", unit="face", dynamic_ncols=True),
-    )
+    begun = (out / "last" / "state.json").exists()
+    store = open_crops(out, everything, landmarks, recipe.size, resume=begun, options=FACES)
     try:
         _enough(store.records["allowed"][faces_to_test(store)])
         divided(store, recipe.held_out)

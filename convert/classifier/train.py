@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from convert.backend import UNREADABLE, compiled_steps, limit_threads
+from convert.backend import SEED, UNREADABLE, compiled_steps, limit_threads
 from convert.classifier.recipe import Recipe
 from convert.output import replace, writable
 from convert.resume import same_settings
@@ -105,7 +105,8 @@ def train(  # noqa: PLR0913 - two of them for retraining alone
         else (start or _begun)(store, training, recipe)
     )
     batches = (mix or Batches)(store, training, recipe, recipe.steps, done)
-    model.fit(batches, epochs=recipe.epochs, initial_epoch=done, callbacks=[keeper])
+    epochs = {"initial_epoch": done, "epochs": recipe.epochs}
+    model.fit(batches, **epochs, callbacks=[keeper], shuffle=False)  # random as they are
     return keeper.history
 
 
@@ -306,7 +307,7 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
     show_default=True,
     help="Share of training groups kept for validation.",
 )
-@click.option("--seed", default=Recipe.seed, show_default=True)
+@click.option("--seed", default=Recipe.seed, type=SEED, show_default=True)
 @click.option(
     "--threads", default=0, type=click.IntRange(0), help="Of the framework; 0: as many as it likes."
 )

@@ -12,13 +12,14 @@ import numpy as np
 from convert.backend import UNREADABLE
 from convert.detector.loss import DetectorLoss
 from convert.detector.optimiser import PointwiseMuon
-from convert.output import replace
+from convert.output import replace_all
 from convert.resume import same_settings
 from convert.rounded import Rounded, exact
 from maskedge.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from convert.coco import Picture
     from convert.detector.train import Checkpoint
@@ -108,24 +109,24 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
         ]
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Write the checkpoint, validate, write the history last: it says the rest is whole."""
+        """Validate, and write the checkpoint, the history last: it says that there is one."""
         entry: dict[str, Any] = {
             "epoch": epoch + 1,
             "loss": float((logs or {}).get("loss", np.nan)),
             "seconds": round(time.monotonic() - self._began, 1),
             "updates": self._updates,
         }
-        replace(self._files.model, self.model.save)
-        network = exact(self.model)
-        latest = network.get_weights()
-        network.set_weights(self._mean)
-        replace(self._files.mean, network.save_weights)
         if self._validate_every and (epoch + 1) % self._validate_every == 0:
-            entry["validation"] = self._validate(network)
-        network.set_weights(latest)
+            entry["validation"] = self._validate()
         self._history["epochs"].append(entry)
         text = json.dumps(self._history, indent=1)
-        replace(self._files.history, lambda path: path.write_text(text))
+        replace_all(
+            {
+                self._files.model: self.model.save,
+                self._files.mean: self._save_mean,
+                self._files.history: lambda path: path.write_text(text),
+            }
+        )
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         """Plot the history."""
@@ -140,8 +141,15 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]  # Keras has no ty
         names = dict.fromkeys(name for row in rows for name in row if name != "epoch")
         history_plot(rows, self._files.folder / "history.png", tuple(names))
 
-    def _validate(self, network: Any) -> dict[str, Any]:
+    def _save_mean(self, path: Path) -> None:
+        network = exact(self.model)
+        latest = network.get_weights()
+        network.set_weights(self._mean)
+        network.save_weights(path)
+        network.set_weights(latest)
+
+    def _validate(self) -> dict[str, Any]:
         from convert.detector.validate import validate  # noqa: PLC0415 - only where it is asked
 
-        weights = network.get_weights()
-        return {name: validate(weights, p) for name, p in self._validation.items() if p}
+        mean = self._mean or []
+        return {name: validate(mean, p) for name, p in self._validation.items() if p}

@@ -193,8 +193,9 @@ def _match(found: Found, truth: Truth, iou: float, min_size: float, tally: _Tall
 def _threshold_at(
     precision: NDArray[np.float64], scores: NDArray[np.float64], wanted: float
 ) -> float | None:
-    """The lowest score down to which precision is still as wanted."""
-    enough = np.flatnonzero(precision >= wanted)
+    """The lowest score at which precision is still as wanted, all detections of it counted."""
+    ends = np.flatnonzero(np.diff(scores, append=-np.inf))  # int8 gives many the same score
+    enough = ends[precision[ends] >= wanted]
     return float(scores[enough[-1]]) if len(enough) else None
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from convert.backend import compiled_steps, limit_threads
+from convert.backend import SEED, compiled_steps, limit_threads
 from convert.coco import read_coco
 from maskedge.errors import InputError, UsageError
 
@@ -164,6 +164,7 @@ def train(  # noqa: PLR0913 - all but three are named settings
         initial_epoch=keeper.epoch,
         epochs=min(settings.epochs, stop_after or settings.epochs),
         callbacks=[keeper],
+        shuffle=False,  # random as they are; else a resumed run has another order
         verbose="auto",
     )
     return files.mean
@@ -294,7 +295,7 @@ def _fresh(settings: Settings, steps: int, weights: Path | None, start: Path | N
     show_default=True,
     help="Peak learning rate.",
 )
-@click.option("--seed", default=1, show_default=True)
+@click.option("--seed", default=1, type=SEED, show_default=True)
 @click.option(
     "--hold-out",
     default=20,

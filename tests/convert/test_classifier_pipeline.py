@@ -1,5 +1,6 @@
 """Train, resume, quantise, evaluate: the real commands on a tiny drawn set."""
 
+import errno
 import json
 import shutil
 import signal
@@ -13,7 +14,10 @@ from convert_command import ENVIRONMENT, convert
 from drawn_people import write_set
 
 from convert.classifier.data import INCORRECT
+from convert.classifier.gather import collect, open_crops
+from convert.classifier.recipe import Recipe
 from convert.classifier.run import ClassifierRun
+from convert.classifier.train import train
 from convert.metrics import fit_temperature, summary
 from convert.quantize import integer_logits
 from maskedge.config import ClassifierConfig, InferenceConfig
@@ -178,6 +182,33 @@ def test_stopped_by_hand_nothing_is_lost(data, tmp_path):
     convert(*train_arguments(data, out, "--epochs", done + 1, "--resume"))
     epochs = [entry["epoch"] for entry in json.loads((out / "history.json").read_text())]
     assert epochs == list(range(1, done + 2))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:keras")
+@pytest.mark.filterwarnings("ignore:Skipping nested container:UserWarning")
+def test_a_disk_that_is_full_at_a_checkpoint_costs_that_epoch_alone(data, tmp_path, monkeypatch):
+    store = open_crops(tmp_path, collect(data, None, None), None, 32, resume=False)
+    recipe = Recipe("cnn", size=32, batch=8, steps=10, head_steps=0, epochs=2, freeze=None)
+    train(store, tmp_path / "whole", recipe)
+    written = []
+
+    def full(path, **arrays):
+        written.append(path)
+        if len(written) == 2:
+            path.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return savez(path, **arrays)
+
+    savez = np.savez
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match="No space left"):
+        train(store, tmp_path / "full", recipe)
+    assert not list((tmp_path / "full").rglob("partial.*"))
+    train(store, tmp_path / "full", recipe, resume=True)
+    with np.load(written[0].with_name("average.npz")) as ended:
+        whole = np.load(tmp_path / "whole" / "last" / "average.npz")
+        for name in ended.files:
+            np.testing.assert_allclose(ended[name], whole[name], rtol=1e-4, atol=1e-6)
 
 
 def test_weights_that_can_not_be_downloaded_are_one_line(data, tmp_path):

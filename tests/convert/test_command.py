@@ -2,10 +2,12 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from importlib import import_module
 
 import cv2
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from maskedge.modelfile import models_dir
 
@@ -42,6 +44,17 @@ def test_an_unknown_step_or_task_is_a_usage_error():
     assert done.returncode == 64
     assert "classifier" in done.stderr
     assert convert("train").returncode == 64
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["convert.dataset", "convert.classifier.train", "convert.detector.train", "convert.retrain"],
+)
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_is_none_is_a_usage_error(module, seed):
+    done = CliRunner().invoke(import_module(module).command, ["--seed", str(seed)])
+    assert done.exit_code == 2
+    assert f"Invalid value for '--seed': {seed}" in done.output
 
 
 def test_a_missing_file_is_one_line(tmp_path):

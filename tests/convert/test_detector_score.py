@@ -134,6 +134,14 @@ def test_the_overlap_that_counts_can_be_chosen():
     assert score_detections(answer, labelled, iou=0.7)["ap"] == 0
 
 
+def test_all_detections_of_one_score_pass_a_threshold_or_none():
+    answer = [found((FACE, 0.9)), found((FACE, 0.5), (NOWHERE, 0.5)), found()]
+    result = score_detections(answer, [truth(FACE)] * 3)
+
+    assert result["threshold_at_95_precision"] == pytest.approx(0.9)
+    assert result["recall_at_95_precision"] == pytest.approx(1 / 3, abs=1e-4)
+
+
 def test_no_faces_and_no_detections_are_told_as_unknown_or_nought():
     assert score_detections([found()], [truth()])["ap"] is None
     nothing = score_detections([found()], [truth(FACE)])

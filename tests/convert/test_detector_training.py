@@ -129,6 +129,22 @@ def test_a_killed_run_goes_on_and_ends_like_one_that_was_not(trained, data, star
     assert after[-1]["updates"] == history(trained)[-1]["updates"]
 
 
+def test_stopped_while_it_validates_a_run_ends_like_one_that_was_not(
+    trained, data, start, tmp_path, monkeypatch
+):
+    def stopped(_):
+        raise ValueError("stopped")
+
+    options = ["--data", data, "--out", tmp_path / "run", *SMALL, "--epochs", "4"]
+    monkeypatch.setattr(Keeper, "_validate", stopped)
+    with pytest.raises(ValueError, match="stopped"):
+        run(*options, "--start", start, "--validate-every", "2")
+    assert len(history(tmp_path / "run")) == 1
+    run(*options, "--resume", "--validate-every", "0")
+    for now, wanted in zip(history(tmp_path / "run"), history(trained), strict=True):
+        assert now["loss"] == pytest.approx(wanted["loss"], rel=1e-2)
+
+
 def test_a_second_run_does_not_overwrite_the_first(trained, data):
     with pytest.raises(UsageError, match="--resume"):
         run("--data", data, "--out", trained, *SMALL)

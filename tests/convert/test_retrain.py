@@ -14,12 +14,13 @@ from drawn_people import write_set
 pytest.importorskip("tensorflow", reason="training and conversion need the extra 'convert'")
 
 from convert.classifier.batches import Batches, Mixed, split
+from convert.classifier.data import CropStore
 from convert.classifier.own import faces_to_test, mixer, open_store
 from convert.classifier.recipe import Recipe
 from convert.quantize import GateError
 from convert.retrain import command
 from maskedge.config import ClassifierConfig, InferenceConfig
-from maskedge.errors import InputError
+from maskedge.errors import InputError, UsageError
 from maskedge.modelfile import ModelFile
 from maskedge.vision.masks import open_classifier
 
@@ -163,6 +164,24 @@ def test_test_pictures_that_can_not_be_read_do_not_count(tmp_path, capsys):
             open_store([tmp_path / "own"], [], tmp_path / "run", None, PLAIN)
         assert "12 pictures that can't be read" in capsys.readouterr().err
         assert not (tmp_path / "run" / "crops" / "records.npy").exists()
+
+
+def test_pictures_added_before_the_first_epoch_ended_are_heard_and_later_refused(tmp_path):
+    for name, number in (("train", 6), ("val", 4), ("test", 20)):
+        write_set(tmp_path / "own", name, number, seed=number)
+    places = [tmp_path / "own"], [], tmp_path / "run", None, PLAIN
+    assert len(open_store(*places).records) == 90
+    shutil.rmtree(tmp_path / "own" / "train")
+    write_set(tmp_path / "own", "train", 8, seed=9)
+    assert len(open_store(*places).records) == 96
+    (tmp_path / "run" / "last").mkdir()
+    (tmp_path / "run" / "last" / "state.json").touch()
+    assert len(open_store(*places).records) == 96
+    shutil.rmtree(tmp_path / "own" / "train")
+    write_set(tmp_path / "own", "train", 10, seed=9)
+    with pytest.raises(UsageError, match=r"other faces.*give the same --data, --with and --land"):
+        open_store(*places)
+    assert CropStore.load(tmp_path / "run" / "crops").records.shape == (96,)
 
 
 def test_parts_do_not_share_what_looks_alike(tmp_path):
