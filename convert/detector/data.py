@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 MAX_FACES = 48
 """Rows of a picture's target; of more faces the largest are kept."""
+LARGEST = 1280
+"""Longer edge, pixels, to which larger pictures are shrunk: the largest input has 640, and a
+phone's pictures take up 36 MB each."""
 MIN_FACE = 6.0
 """Longer edge in pixels below which a face is neither rewarded nor punished."""
 MIN_VISIBLE = 0.45
@@ -60,21 +63,30 @@ class Sample:
 
 
 def load_samples(pictures: Sequence[Picture]) -> list[Sample]:
-    """Decode all pictures into memory, half a megabyte each.
+    """Decode all pictures into memory, at most :data:`LARGEST` pixels long: up to 5 MB each.
 
     Raises:
         InputError: one can't be read.
     """
-    return [
-        Sample(
-            read_pixels(picture),
-            np.array([f.box for f in picture.faces], np.float32).reshape(-1, 4),
-            np.array([f.label in BARE for f in picture.faces], bool),
-            np.array([f.crowd for f in picture.faces], bool),
-            np.array(picture.negatives, np.float32).reshape(-1, 4),
-        )
-        for picture in pictures
-    ]
+    return [_load(picture) for picture in pictures]
+
+
+def _load(picture: Picture) -> Sample:
+    pixels = read_pixels(picture)
+    height, width = pixels.shape[:2]
+    factor = min(1.0, LARGEST / max(height, width))
+    scale = np.ones(4, np.float32)
+    if factor < 1:
+        size = max(1, round(width * factor)), max(1, round(height * factor))
+        pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
+        scale = np.array([size[0] / width, size[1] / height] * 2, np.float32)
+    return Sample(
+        pixels,
+        np.array([f.box for f in picture.faces], np.float32).reshape(-1, 4) * scale,
+        np.array([f.label in BARE for f in picture.faces], bool),
+        np.array([f.crowd for f in picture.faces], bool),
+        np.array(picture.negatives, np.float32).reshape(-1, 4) * scale,
+    )
 
 
 def source_weights(pictures: Sequence[Picture]) -> NDArray[np.float64]:

@@ -46,6 +46,20 @@ def test_boxes_stay_on_their_faces(seed):
     np.testing.assert_allclose(faces[0, :4], seen, atol=2.5)
 
 
+def test_a_phones_picture_is_shrunk_with_its_boxes(tmp_path):
+    pixels = np.zeros((3000, 4000, 3), np.uint8)
+    pixels[600:900, 2000:2400] = 255
+    cv2.imwrite(str(tmp_path / "0.png"), pixels)
+    box = Box(2000, 600, 2400, 900)
+    face = Annotation(box, "with_mask")
+    (sample,) = load_samples([Picture(tmp_path / "0.png", 4000, 3000, "", (face,), "", (box,))])
+    assert sample.pixels.shape == (960, 1280, 3)
+    for boxes in (sample.boxes, sample.negatives):
+        np.testing.assert_allclose(boxes, [[640, 192, 768, 288]])
+    assert sample.pixels[192:288, 640:768].min() == 255
+    assert sample.pixels.sum() == 255 * 3 * 96 * 128
+
+
 def test_faces_cut_off_or_too_small_are_to_be_ignored():
     kinds = set()
     for seed in range(200):
