@@ -20,6 +20,7 @@ from convert.judging import (
     chain_report,
     classifier_report,
     judge,
+    known_faces,
 )
 from convert.output import writable
 from convert.reference import references
@@ -48,7 +49,7 @@ def evaluate(
     report: dict[str, Any] = {
         "pictures": len(pictures),
         "faces": sum(len(p.faces) for p in pictures),
-        "faces_of_known_state": len(seen.truth),
+        "faces_of_known_state": sum(len(known_faces(p)) for p in pictures),
     }
     if detector is not None:
         from convert.detector.score import Found, Truth, score_detections

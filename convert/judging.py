@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from convert.coco import Annotation, Picture
     from maskedge.camera.frame import Frame
-    from maskedge.geometry import Boxes
+    from maskedge.geometry import Box, Boxes
     from maskedge.health.visits import Values
     from maskedge.vision.base import Face, FaceDetector, MaskClassifier
 
@@ -61,6 +61,15 @@ def label_index(name: str) -> int | None:
     """Place of a category's name in LABELS; None where it says nothing of masks."""
     name = ALIASES.get(name, name)
     return LABELS.index(name) if name in LABELS else None
+
+
+def known_faces(picture: Picture) -> list[tuple[Box, int]]:
+    """Box and class index of each of its faces of which a person said how the mask is worn."""
+    return [
+        (f.box, i)
+        for f in picture.faces
+        if (i := label_index(f.label)) is not None and not f.ignored
+    ]
 
 
 def read_frame(path: Path) -> Frame:
@@ -106,11 +115,7 @@ def judge(
             seen.looks += look_at(frame, acted, on_found)
             nobody = np.flatnonzero(free_of(found, picture.faces))
             seen.nobody += [on_found[index] for index in nobody]
-        known = [
-            (f.box, i)
-            for f in picture.faces
-            if (i := label_index(f.label)) is not None and not f.ignored
-        ]
+        known = known_faces(picture)
         if not known or classifier is None:
             continue
         boxes = [box for box, _ in known]

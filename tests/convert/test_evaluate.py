@@ -98,6 +98,8 @@ def test_what_annotators_left_out_and_unknown_states_are_not_judged(coco):
     pictures = read(coco)
     report, seen = evaluate(pictures, Annotator(pictures), Annotator(pictures), threshold=0.5)
     assert report["faces_of_known_state"] == 4
+    alone, _ = evaluate(pictures, Annotator(pictures), None, threshold=0.5)
+    assert alone["faces_of_known_state"] == 4
     assert len(seen.truth) == 4
     assert report["detector"]["faces"] == 10
 
