@@ -218,7 +218,8 @@ class Subscriber:
             return
         event = _parse(message.payload, VIOLATION)
         if event is None or not isinstance(event.get("event_id"), str):
-            log.warning("%s: not a violation: %s", message.topic, ascii(message.payload[:80]))
+            where, what = printable(message.topic), ascii(message.payload[:80])
+            log.warning("%s: not a violation: %s", where, what)
             return
         new = self._seen.add(event["event_id"])
         if new or not self._unique:

@@ -14,6 +14,7 @@ from mosquitto import PATIENCE, Mosquitto, wait_for
 
 from maskedge import cli, paths
 from maskedge.config import MqttConfig
+from maskedge.delivery.connection import Incoming
 from maskedge.errors import EX_OK, EX_UNAVAILABLE, EX_USAGE, BrokerError
 from maskedge.events import EventBuilder, Models, Votes, seal
 from maskedge.geometry import Box
@@ -207,12 +208,19 @@ def test_junk_is_no_event_and_no_reason_to_stop(broker, junk, caplog):
     assert "not a violation" in caplog.text
 
 
-def test_a_stranger_cannot_steer_the_terminal():
+def test_a_stranger_cannot_steer_the_terminal(caplog):
     event = {"type": "\x1b[2J", "label": "a\nb", "decided_at": "\x07", "camera": "\u202e"}
     line = pretty(Notice("door\x1b]0;x", event=event))
     assert line.isprintable()
     assert pretty(Notice("door", availability="\x1b[31m")).isprintable()
     assert pretty(Notice("door", fault=FaultNews("\x1b[31m", "\a"))).isprintable()
+    # Mosquitto refuses such a topic, other brokers pass it on.
+    junk = Incoming("maskedge/\x1b]0;x\x07/violation", b"\x1b[2J", retained=False)
+    subscriber = Subscriber(MqttConfig())
+    assert list(subscriber._read(junk)) == []
+    subscriber.close()
+    assert "not a violation" in caplog.messages[0]
+    assert caplog.messages[0].isprintable()
 
 
 def test_subscriber_comes_back_by_itself(broker):
