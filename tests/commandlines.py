@@ -111,6 +111,8 @@ def _parsed(command: click.Command, words: list[str]) -> tuple[dict[str, Any], l
 
 
 def _unknown_extras(words: list[str]) -> Iterator[str]:
+    if any(re.match(r"maskedge\b", word) for word in words):
+        yield "pip: maskedge is on no index, only in a checkout: '.[...]'"
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     for asked in re.findall(r"(?:maskedge|\.)\[([\w,]+)\]", " ".join(words)):
         for extra in asked.split(","):

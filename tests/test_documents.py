@@ -52,6 +52,7 @@ def test_nothing_is_broken(path):
         ("```sh\nsudo systemd/install.sh --purj\n```", "no option --purj"),
         ("```sh\nmake tests\n```", "make tests: no such target"),
         ("`pip install '.[webb]'`", "no extra webb"),
+        ("`pip install 'maskedge[web]'`", "on no index"),
         ("```json\n{'a': 1}\n```", "json: Expecting property name"),
         ("```yaml\nverdict: {min_faces: 4}\n```", "did you mean `min_face`?"),
         ("```yaml\na: [\n```", "yaml: "),

@@ -105,7 +105,7 @@ def _findings(
         for line in str(error).splitlines():
             yield Finding(CONFIGURATION, "fail", line, "correct it, then: maskedge check")
     except ImportError as error:  # without pydantic or PyYAML nothing else can be looked at
-        cure = "pip install --force-reinstall maskedge"
+        cure = "pip install --force-reinstall . in its folder"
         yield Finding("packages", "fail", str(error), cure)
         return
     checks = chosen(names, settings=config is not None)

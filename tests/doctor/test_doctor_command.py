@@ -67,7 +67,7 @@ def test_without_pydantic_the_command_says_what_is_missing(tmp_path):
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert "pydantic" in done.stdout
-    assert "pip install --force-reinstall maskedge" in done.stdout
+    assert "pip install --force-reinstall . in its folder" in done.stdout
 
 
 @pytest.mark.parametrize("no_color", ["", "1"])
