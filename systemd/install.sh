@@ -113,6 +113,13 @@ for package in $packages; do
 done
 
 say "installing the program into /opt/maskedge (some minutes on a Pi)"
+# After a power cut files may be empty that pip takes for installed: what another boot began is void.
+boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo unknown)
+unfinished=$prefix/unfinished
+if [ -e "$unfinished" ] && [ "$(cat "$unfinished")" != "$boot" ]; then rm -rf "$prefix/venv"; fi
+mkdir -p "$prefix"
+echo "$boot" >"$unfinished"
+sync
 # After an upgrade of the system to another Python the old environment doesn't work any more.
 "$prefix/venv/bin/python" -m pip --version >/dev/null 2>&1 ||
   python3 -m venv --clear --system-site-packages "$prefix/venv"
@@ -123,7 +130,12 @@ for part in pyproject.toml setup.py MANIFEST.in README.md LICENSE maskedge conve
 done
 cp "$here/docs/faults.md" "$work/source/docs"
 "$prefix/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir \
-  --upgrade "$work/source[web]" || die "pip could not install it: is there a network, and space on the disk?"
+  --upgrade "$work/source[web]" || {
+  rm -f "$unfinished" # pip has taken back what it began
+  die "pip could not install it: is there a network, and space on the disk?"
+}
+sync
+rm -f "$unfinished"
 
 # A file is there whole or not at all, whatever interrupts this.
 put() { install -m 0644 "$1" "$2.new" && mv -f "$2.new" "$2"; }
@@ -156,6 +168,7 @@ if managed; then
   # In a container there is no udev to talk to.
   if udevadm control --reload 2>/dev/null; then udevadm trigger -s usb; fi
 fi
+sync # it may be unplugged as soon as this has ended
 if [ "$start" = yes ] && [ -z "$root" ]; then
   systemctl enable --quiet maskedge.service # in an image that is being built: for its first boot
   if managed; then

@@ -94,6 +94,28 @@ def test_a_configuration_cut_off_in_the_middle_is_not_taken_for_the_users(quick,
 
 
 @AS_ROOT
+def test_what_a_power_cut_left_is_made_anew(quick, tmp_path):
+    prefix = tmp_path / "root/opt/maskedge"
+    cut = "[ $3 = --version ] || kill -KILL $PPID"
+    assert quick(pip=cut).returncode == -signal.SIGKILL
+    assert quick().returncode == 0  # only killed: pip goes on where it was
+    assert quick(pip=cut).returncode == -signal.SIGKILL
+    (prefix / "unfinished").write_text("of another boot")
+    real = shutil.which("python3")
+    made = {"python3": f'[ "$2" != venv ] || exit 3\nexec {real} "$@"'}
+    assert quick(programs=made).returncode == 3
+    assert not (prefix / "venv").exists()
+
+
+@AS_ROOT
+def test_a_pip_without_a_network_leaves_what_runs(quick, tmp_path):
+    prefix = tmp_path / "root/opt/maskedge"
+    assert quick(pip="[ $3 = --version ]").returncode == 69
+    assert not (prefix / "unfinished").exists()
+    assert (prefix / "venv").exists()
+
+
+@AS_ROOT
 @pytest.mark.parametrize("name", ["HUP", "INT", "TERM"])
 def test_ended_by_a_signal_it_leaves_no_temporary_folder(quick, tmp_path, name):
     temporary = tmp_path / "temporary"
