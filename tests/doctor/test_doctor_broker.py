@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,6 +13,8 @@ from findings import bad, fine, looked, write
 from mosquitto import Mosquitto, free_port
 
 from maskedge.doctor import broker
+
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.fixture
@@ -97,6 +101,17 @@ def test_a_broker_that_lets_us_write_but_not_read(place, mosquitto):
     server.start()
     one = bad(reached(place, server))
     assert (one.status, one.cure) == ("warn", "let the broker's ACL allow maskedge/door/#")
+
+
+@pytest.mark.parametrize("guide", ["mqtt.md", "fleet.md"])
+def test_the_documents_acl_will_do(place, mosquitto, guide):
+    (acl,) = re.findall(r"```\n(# acl: .*?)```", (DOCS / guide).read_text(), re.DOTALL)
+    server = mosquitto(start=False, anonymous=False)
+    users = server.passwords(door="d")
+    server.configure(f"acl_file {server.file('acl', acl)}", f"password_file {users}")
+    server.start()
+    said = fine(reached(place, server, {"MASKEDGE_MQTT_PASSWORD": "d"}, username="door"))
+    assert "maskedge/door/doctor came back" in said
 
 
 def test_a_broker_that_does_not_let_us_write(place, mosquitto):
