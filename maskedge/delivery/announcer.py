@@ -1,8 +1,8 @@
 """Announces this unit to Home Assistant, as a guest on the publisher's connection.
 
 Nothing here may cost a violation: events under way go first, and a broker that refuses the
-announcement is left in peace. The only message ever taken from the broker is Home Assistant's
-birth, ``online`` on ``<prefix>/status``.
+announcement is left in peace for an hour, then for longer and longer. The only message ever taken
+from the broker is Home Assistant's birth, ``online`` on ``<prefix>/status``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import time
 from typing import TYPE_CHECKING
 
 from maskedge.delivery import homeassistant
+from maskedge.delivery.backoff import Backoff
 from maskedge.delivery.problems import FAILURE
 from maskedge.events import to_json
 
@@ -29,7 +30,8 @@ log = logging.getLogger(__name__)
 
 _BIRTH = b"online"
 _PAUSE = 1.0  # seconds between two announcements, however often somebody asks
-_PATIENCE = 2  # connections lost over an unanswered announcement until we keep quiet
+_AGAIN = 3600.0  # seconds until we announce unasked: a unit that had our name may have cleared it
+_PATIENCE = 2  # connections in a row lost over something unanswered until we keep quiet
 _REMEMBERED = 50
 _OURS = re.compile(r"[^+#\0]+/device/[a-zA-Z0-9_-]+/config")
 
@@ -107,7 +109,9 @@ class Announcer:
         self._born = False
         self._announced_at = float("-inf")
         self._losses = 0
-        self._quiet = False
+        self._quiet_until = float("-inf")
+        self._quiet = Backoff(first=_AGAIN, longest=24 * _AGAIN)
+        self._told = False  # that we keep quiet
 
     def answered(self, ack: Ack) -> None:
         """The broker has taken an announcement, or refuses it."""
@@ -117,21 +121,22 @@ class Announcer:
         """Announce, or clear one topic; see :class:`~maskedge.delivery.mqtt.Guest`."""
         while connection.messages:
             self._born |= self._is_birth(connection.messages.popleft())
-        if self._quiet or self._under_way or not session.free:
+        now = time.monotonic()
+        if now < self._quiet_until or self._under_way or not session.free:
             return
         if not self._begun:
             self._begin(connection)
-        if self._born and time.monotonic() - self._announced_at >= _PAUSE:
-            self._announce(session)
+        due = now - self._announced_at >= (_PAUSE if self._born else _AGAIN)
+        if due and self._payload is not None:
+            self._announce(session, self._payload)
         elif self._stale:
             self._publish(session, self._stale.pop(0), "")
 
     def lost(self) -> None:
         """Begin anew on the next connection, unless it is the announcement that costs it."""
-        if self._under_way:
-            self._losses += 1
-            if self._losses >= _PATIENCE:
-                self._keep_quiet("the connection ends whenever we announce")
+        self._losses = self._losses + 1 if self._under_way else 0
+        if self._losses >= _PATIENCE:
+            self._keep_quiet("the connection ends whenever we announce")
         self._under_way.clear()
         self._begun = self._born = False
 
@@ -143,13 +148,11 @@ class Announcer:
             self._born, self._announced_at = True, float("-inf")
             self._stale = [former for former in self._stale if former != self._topic]
 
-    def _announce(self, session: Session) -> None:
-        if self._payload is None:
-            return
+    def _announce(self, session: Session, payload: str) -> None:
         self._born = False
         self._announced_at = time.monotonic()
         self._memory.add(self._broker, self._topic)
-        self._publish(session, self._topic, self._payload)
+        self._publish(session, self._topic, payload)
 
     def _publish(self, session: Session, where: str, payload: str) -> None:
         self._under_way[session.publish_besides(where, payload, retain=True)] = where
@@ -157,19 +160,35 @@ class Announcer:
     def _settle(self, where: str | None, code: int, reason: str) -> None:
         if where is None:
             return
-        if code >= FAILURE:
-            self._keep_quiet(f"the broker refuses {where}: {reason.lower()}")
-            return
-        self._losses = 0
-        if where != self._topic or self._payload is None:
+        refused = code >= FAILURE
+        if where == self._topic and self._payload is not None:
+            if refused:
+                self._keep_quiet(f"the broker refuses {where}: {reason.lower()}")
+                return
+            if self._told:
+                self._told = False
+                log.info("announced to Home Assistant")
+        else:
             self._memory.remove(self._broker, where)
-            log.info("cleared the announcement %s", where)
+            if refused:
+                log.warning(
+                    "the broker refuses to clear the announcement %s: %s; where Home Assistant "
+                    "still shows it: mosquitto_pub -r -n -t %s",
+                    where,
+                    reason.lower(),
+                    where,
+                )
+            else:
+                log.info("cleared the announcement %s", where)
 
     def _keep_quiet(self, why: str) -> None:
-        self._quiet = True
+        self._quiet_until = time.monotonic() + self._quiet.next()
+        if self._told:
+            return
+        self._told = True
         log.warning(
-            "not announced to Home Assistant: %s; let the broker's ACL allow %s and %s and "
-            "restart, or set homeassistant.enabled to false",
+            "not announced to Home Assistant: %s; let the broker's ACL allow %s and %s (a restart "
+            "tries at once, else it takes an hour or more), or set homeassistant.enabled to false",
             why,
             self._topic,
             self._status,

@@ -428,6 +428,53 @@ def test_a_broker_that_refuses_is_left_in_peace(mosquitto, announce, outbox, col
     assert caplog.text.count("not announced") == 1
 
 
+def test_a_broker_that_lets_us_announce_after_all_is_told(mosquitto, announce, caplog, monkeypatch):
+    monkeypatch.setattr(announcer, "_AGAIN", 0.5)
+    caplog.set_level("INFO")
+    broker = mosquitto()
+    allowed = "topic readwrite maskedge/#\n"
+    broker.configure(f"acl_file {broker.file('acl', allowed)}")
+    broker.start()
+    announce(config(broker))
+    wait_for(lambda: broker.log().count("Denied PUBLISH from maskedge-door") > 1, "two refusals")
+    broker.file("acl", f"{allowed}topic readwrite homeassistant/#\n")
+    broker.reload()
+    wait_for(lambda: "announced to Home Assistant" in caplog.messages, "the word")
+    assert TOPIC in broker.retained("homeassistant/#")
+    assert caplog.text.count("not announced") == 1
+
+
+def test_an_announcement_that_another_unit_has_cleared_comes_back(
+    broker, announce, publish, tmp_path, monkeypatch
+):
+    """Two that swap their names: the second clears its old one, which is the first's by now."""
+    monkeypatch.setattr(announcer, "_AGAIN", 0.5)
+    announce(config(broker))
+    wait_for(lambda: broker.retained("homeassistant/#"), "the announcement")
+    late = config(broker, device="gate")
+    memory = tmp_path / "gate.json"
+    Memory(memory).add(f"127.0.0.1:{broker.port}", TOPIC)
+    publish(late.mqtt, root=late.topic_root, guests=[Announcer(late, memory)])
+    wait_for(lambda: not Memory(memory).topics(f"127.0.0.1:{broker.port}")[1:], "the clearing")
+    both = {TOPIC, homeassistant.topic(late)}
+    wait_for(lambda: set(broker.retained("homeassistant/#")) == both, "both units")
+
+
+def test_an_old_name_that_may_not_be_cleared_is_given_up(mosquitto, announce, tmp_path, caplog):
+    broker = mosquitto()
+    acl = "topic readwrite maskedge/#\ntopic readwrite homeassistant/device/maskedge_gate/config\n"
+    broker.configure(f"acl_file {broker.file('acl', acl)}")
+    broker.start()
+    renamed, place = config(broker, device="gate"), f"127.0.0.1:{broker.port}"
+    memory = tmp_path / "state/homeassistant.json"
+    Memory(memory).add(place, TOPIC)
+    publisher = announce(renamed)
+    wait_for(lambda: f"mosquitto_pub -r -n -t {TOPIC}" in caplog.text, "the word")
+    wait_for(lambda: Memory(memory).topics(place) == [homeassistant.topic(renamed)], "the memory")
+    assert "not announced" not in caplog.text
+    wait_for(lambda: publisher.status().connected, "a connection")
+
+
 def test_a_broker_that_hangs_up_on_the_announcement_still_gets_every_event(
     broker, announce, outbox, collect, make, relay, monkeypatch, caplog
 ):

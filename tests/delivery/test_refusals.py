@@ -278,6 +278,27 @@ def test_a_broker_that_never_answers_a_guest_is_frozen(scripted, outbox, publish
     assert publisher.status().connects > 1
 
 
+class OffendedBroker(ScriptedBroker):
+    """Takes an announcement, but hangs up over an old one that is cleared, as AWS IoT may."""
+
+    def _take(self, client, body):
+        if b"maskedge_gate" in body:
+            raise ConnectionError("not allowed")
+        super()._take(client, body)
+
+
+def test_an_old_announcement_costs_no_more_than_two_connections(publish, tmp_path, caplog):
+    broker = OffendedBroker(lambda *_: 0)
+    config = Config(device="door", mqtt=broker.config)
+    memory = tmp_path / "announced.json"
+    stale = "homeassistant/device/maskedge_gate/config"
+    Memory(memory).add(f"127.0.0.1:{broker.config.port}", stale)
+    publisher = publish(broker.config, guests=[Announcer(config, memory)])
+    wait_for(lambda: "the connection ends whenever we announce" in caplog.text, "the insight")
+    wait_for(lambda: publisher.status().connects == 3, "a lasting connection")
+    broker.close()
+
+
 class MiscountingBroker(ScriptedBroker):
     """Takes nothing but the availability, and says that it is too much."""
 
