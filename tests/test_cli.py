@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from maskedge.cli import COMMANDS
+from maskedge.cli import COMMANDS, run
 
 HEAVY = (
     "cv2",
@@ -78,6 +78,19 @@ def test_an_unknown_option_is_a_usage_error():
     done = maskedge("run", "--sorce", "x")
     assert done.returncode == 64
     assert "--source" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["models", "verify", "--timeout"], ["models", "install", "x.tflite", "--timeout"],
+     ["listen", "--timeout"], ["signal", "--seconds"]],
+)  # fmt: skip
+def test_no_number_of_seconds_is_a_usage_error(words, capsys):
+    assert run([*words, "nan"]) == 64
+    assert "'nan' is no number of seconds" in capsys.readouterr().err
+    if words[0] == "models":
+        assert run([*words, "inf"]) == 64
+        assert "0<x<=86400" in capsys.readouterr().err
 
 
 def test_a_wrong_configuration_exits_78_with_one_line_per_mistake(tmp_path):

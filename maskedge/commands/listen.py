@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from maskedge.commands.options import config_options, load_config, quiet_option
+from maskedge.commands.options import Seconds, config_options, load_config, quiet_option
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +55,7 @@ def _unit(_context: click.Context, _parameter: click.Parameter, value: str | Non
     "--count", metavar="N", type=click.IntRange(min=1), help="End after so many violations."
 )
 @click.option(
-    "--timeout", metavar="SECONDS", type=click.FloatRange(min=0), help="End after so many seconds."
+    "--timeout", metavar="SECONDS", type=Seconds(min=0), help="End after so many seconds."
 )
 @config_options
 @quiet_option("No word about lost connections.")

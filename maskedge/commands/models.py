@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from maskedge.commands.console import mark
-from maskedge.commands.options import config_options, load_config
+from maskedge.commands.options import Seconds, config_options, load_config
 from maskedge.errors import EX_NOINPUT, EX_OK
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ _json = click.option("--json", "as_json", is_flag=True, help="The result as one 
 _timeout = click.option(
     "--timeout",
     metavar="SECONDS",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(min=0, min_open=True, max=86_400),
     help="Seconds that the start and each run of a network may take; default: 30.",
 )
 _files = click.Path(path_type=Path)

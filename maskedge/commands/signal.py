@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from maskedge.commands.options import config_options, load_config
+from maskedge.commands.options import Seconds, config_options, load_config
 from maskedge.errors import EX_OK, EX_UNAVAILABLE, ConfigError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ before. Exit codes: 0 all worked, 69 something didn't, 78 nothing to try.
 )
 @click.option(
     "--seconds",
-    type=click.FloatRange(0.1, 3600.0),
+    type=Seconds(0.1, 3600.0),
     default=3.0,
     show_default=True,
     help="How long it stands.",
