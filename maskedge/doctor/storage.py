@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from maskedge import paths
 from maskedge.doctor.finding import Check, Finding, Place
-from maskedge.doctor.system import sealed
+from maskedge.doctor.system import installed, sealed
 from maskedge.health.faults import OutboxUnwritable, ReviewUnwritable, SnapshotFailed
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ SPACE_LOW, SPACE_OUT = 200e6, 20e6
 """Free bytes: a crowded outbox takes about 150 MB; below 20 MB it's a matter of hours."""
 SECRETS = ("mqtt-password", "web-token", "camera-password")
 """The unit's credentials."""
+HAND_OVER = "as the service can't read it then, hand it over: docs/security.md#secrets"
 
 
 class _Folder(Check):
@@ -120,23 +121,24 @@ class Secrets(Check):
 
     def run(self, place: Place) -> Iterable[Finding]:  # noqa: D102
         config = place.config
+        handed = [place.root / paths.CONFIGURATION / name for name in SECRETS]
         named = (config.mqtt.password_file, config.mqtt.tls.key_file, config.web.token_file)
-        files = [place.root / paths.CONFIGURATION / name for name in SECRETS]
-        files += [path for path in named if path is not None]
-        kept = 0
-        for path in files:
+        kept, good = 0, True
+        for path in dict.fromkeys((*handed, *(path for path in named if path is not None))):
             try:
                 mode = path.stat().st_mode
             except OSError:  # not there, or out of this user's reach: who needs it tells
                 continue
-            kept += 1
-            if mode & 0o007:
-                yield self.warn(
-                    f"{path} can be read by every user (mode {mode & 0o777:04o})",
-                    f"sudo chmod 600 {path}",
-                )
-                kept -= 1
-        yield self.ok(f"{kept} files, for their owner only" if kept else "no file to look at")
+            if not mode & 0o007:
+                kept += 1
+                continue
+            good = False
+            cure = f"sudo chmod 600 {path}"
+            if path in named and installed(place):
+                cure += f"; {HAND_OVER}"
+            yield self.warn(f"{path} can be read by every user (mode {mode & 0o777:04o})", cure)
+        if kept or good:
+            yield self.ok(f"{kept} files, for their owner only" if kept else "no file to look at")
 
 
 def _write(folder: Path, existing: Path) -> None:

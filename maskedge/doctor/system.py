@@ -148,6 +148,13 @@ def _last_words(place: Place, *which: str) -> str:
     return f": {words}" if words else ""
 
 
+def installed(place: Place) -> bool:
+    """Whether there is a service."""
+    with suppress(Exception):  # the unit's own check tells
+        return (unit_state(place) or {}).get("LoadState") == "loaded"
+    return False
+
+
 def _sandbox(place: Place) -> dict[str, str]:
     """What the service may not do that root may; empty where there is no service, or no root."""
     unit = None

@@ -83,6 +83,17 @@ def test_secrets_that_everybody_can_read(place, tmp_path):
     assert "0644" in one.message
 
 
+def test_a_secret_that_the_service_reads_itself_is_handed_over(place, fake_systemctl, tmp_path):
+    environ = fake_systemctl("LoadState=loaded", "ActiveState=active")
+    own = write(tmp_path / "password", "secret")
+    own.chmod(0o644)
+    (one,) = looked(storage.Secrets(), place(environ, mqtt={"password_file": str(own)}))
+    assert one.cure.startswith(f"sudo chmod 600 {own}; as the service can't read it then")
+    handed = write(place().root / "etc/maskedge/mqtt-password", "secret")
+    handed.chmod(0o644)
+    assert bad(looked(storage.Secrets(), place(environ))).cure == f"sudo chmod 600 {handed}"
+
+
 def test_a_folder_that_only_the_service_cannot_write(place, fake_systemctl, tmp_path, monkeypatch):
     monkeypatch.setattr(storage.os, "geteuid", lambda: 0)
     environ = fake_systemctl("LoadState=loaded", "ProtectSystem=strict")
