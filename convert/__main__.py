@@ -109,7 +109,8 @@ def run() -> None:
 
 def _refused(error: OSError) -> str:
     """What the system refused, where, and what to do about it."""
-    place = f"{error.filename}: " if error.filename is not None else ""
+    where = error.filename2 or error.filename  # of a copy, what is written is the second
+    place = f"{where}: " if where is not None else ""
     cure = {
         errno.ENOSPC: "make room or give another folder",
         errno.EDQUOT: "make room or give another folder",

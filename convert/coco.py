@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convert.output import replace
+from convert.output import write_text
 from maskedge.errors import InputError
 from maskedge.geometry import Box
 
@@ -155,7 +155,7 @@ class Labels:
     def write(self, path: Path) -> None:
         """Write all of it, whole or not at all."""
         text = json.dumps(self._content)
-        replace(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+        write_text(path, text)
 
 
 def as_bbox(box: Any) -> list[float]:

@@ -26,7 +26,7 @@ from convert.coco import NEGATIVE
 from convert.grouping import groups_of, split
 from convert.importers import READERS, UNREAD, fetch_kaggle, recognise, standard_label, unread
 from convert.likeness import both_ways
-from convert.output import writable, write_png
+from convert.output import writable, write_png, write_text
 from convert.sizes import fitted
 from maskedge.camera.files import read_picture
 from maskedge.errors import InputError, UsageError
@@ -164,7 +164,7 @@ def write_set(checked: Checked, parts: Sequence[str], out: Path) -> None:
         content = {"images": images, "annotations": annotations, "categories": categories}
         files[f"{part}.json"] = json.dumps(content)
     for name, text in files.items():  # at the end: a set that was stopped half-way is none
-        (out / name).write_text(text, encoding="utf-8")
+        write_text(out / name, text)
 
 
 def _copied(number: int, path: Path) -> str:
@@ -400,7 +400,7 @@ def command(
     write_set(checked, parts, out)
     summary = {"source": source, "form": form, "split": how, "seed": seed}
     summary |= summarise(checked, parts)
-    (out / "summary.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
+    write_text(out / "summary.json", json.dumps(summary, indent=2))
     contact_sheet(checked.pictures, out / "contact_sheet.png", seed)
     click.echo(json.dumps(summary, indent=2))
     shares = {"train": 1 - val - test, "val": val, "test": test}

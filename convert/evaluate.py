@@ -22,7 +22,7 @@ from convert.judging import (
     judge,
     known_faces,
 )
-from convert.output import writable
+from convert.output import writable, write_text
 from convert.reference import references
 from maskedge.errors import InputError
 
@@ -240,7 +240,7 @@ def command(
     }
     text = json.dumps(report, indent=2, ensure_ascii=False)
     if json_file:
-        json_file.write_text(text + "\n", encoding="utf-8")
+        write_text(json_file, text + "\n")
     else:
         click.echo(text)
     if out:

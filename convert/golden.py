@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from convert.output import write_text
 from maskedge.errors import InputError
 from maskedge.modelfile import ModelFile
 from maskedge.models import golden
@@ -32,7 +33,7 @@ def record(path: Path) -> golden.Answer:
     told = {"pictures": golden.PICTURES, "answers": answers}
     card = {**model.card, "created": model.card.get("created", today), "golden": told}
     text = json.dumps(card, indent=2, ensure_ascii=False)
-    path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
+    write_text(path.with_suffix(".json"), text + "\n")
     return answer
 
 

@@ -66,6 +66,11 @@ def replace_all(writes: Mapping[Path, Callable[[Path], Any]]) -> None:
             path.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, UTF-8, whole or not at all; see :func:`replace`."""
+    replace(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
 def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
     """Write a picture, whatever its path is called; OpenCV's own way is silent about a full disk.
 

@@ -22,7 +22,7 @@ import numpy as np
 from convert.backend import UNREADABLE, need_tensorflow
 from convert.batch import free_batch
 from convert.metrics import PRIOR, fit_prior, fit_temperature, summary
-from convert.output import writable
+from convert.output import writable, write_text
 from convert.slices import SIZES
 from maskedge.errors import InputError, MaskedgeError, UsageError
 from maskedge.modelfile import SCHEMA
@@ -132,7 +132,7 @@ def write_card(path: Path, card: dict[str, Any]) -> None:
     """Write the JSON beside a network, with the SHA-256 of its bytes."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     text = json.dumps({"schema": SCHEMA, "sha256": digest, **card}, indent=2, ensure_ascii=False)
-    path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
+    write_text(path.with_suffix(".json"), text + "\n")
 
 
 def move_head(model: Any, shift: NDArray[np.float32]) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from convert.card import Figures, model_card
+from convert.output import write_text
 from maskedge.errors import InputError, UsageError
 from maskedge.modelfile import ModelFile
 
@@ -133,7 +134,7 @@ def stored(folder: Path, networks: Sequence[ModelFile]) -> Figures:
 
 def _write(path: Path, content: Any) -> None:
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def _named(pairs: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -204,7 +205,7 @@ def command(
         _write(folder / f"{DECISIONS}.json", read_decisions(decisions))
     networks = [ModelFile.load(network.path) for network in networks]
     everything = stored(folder, networks)
-    (models / "MODEL_CARD.md").write_text(model_card(networks, everything), encoding="utf-8")
+    write_text(models / "MODEL_CARD.md", model_card(networks, everything))
     click.echo(
         f"{models / 'MODEL_CARD.md'}: {len(networks)} networks, "
         f"{len(everything.evaluations)} evaluations, {len(everything.classic)} classic splits, "

@@ -20,7 +20,7 @@ from convert.card import table
 from convert.classifier.recipe import Recipe
 from convert.contest import judge
 from convert.metrics import summary
-from convert.output import writable
+from convert.output import writable, write_text
 from maskedge.errors import MaskedgeError, UsageError
 from maskedge.inference.preflight import preflight
 from maskedge.modelfile import ModelFile, models_dir
@@ -104,8 +104,8 @@ def retrain(
         prove(run, model, draft, shift=shift_of(champion), descent=descent, cure=CURE)
         report = judged(test_of(store, champion.path, draft), champion, draft)
         report["float_copy"] = copied
-        (folder / "report.json").write_text(json.dumps(report, indent=2), encoding="utf-8")
-        (folder / "report.md").write_text(readable(report), encoding="utf-8")
+        write_text(folder / "report.json", json.dumps(report, indent=2))
+        write_text(folder / "report.md", readable(report))
         if not report["accepted"]:
             raise RefusedError(
                 f"{champion.path.name} stays: the new network is worse: "

@@ -17,7 +17,7 @@ from click.core import ParameterSource
 
 from convert.backend import SEED, UNREADABLE, compiled_steps, limit_threads
 from convert.classifier.recipe import Recipe
-from convert.output import replace, writable
+from convert.output import writable, write_text
 from convert.resume import same_settings
 from maskedge.errors import InputError, UsageError
 from maskedge.vision.base import LABELS
@@ -88,7 +88,7 @@ def train(  # noqa: PLR0913 - two of them for retraining alone
     click.echo(told(store, training, validation))
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(asdict(recipe), indent=1)
-    replace(folder / "recipe.json", lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(folder / "recipe.json", text)
     missing = untaught(store, training)
     for label in missing if len(missing) < len(LABELS) else ():
         click.echo(

@@ -20,7 +20,7 @@ import numpy as np
 from convert.coco import read_coco, read_pixels
 from convert.detector.score import LOW, MOST, Found, Truth, matched
 from convert.golden import record, show
-from convert.output import replace
+from convert.output import write_text
 from maskedge.camera.frame import ChannelOrder, Frame
 from maskedge.config import DetectorConfig, InferenceConfig
 from maskedge.errors import InputError
@@ -114,7 +114,7 @@ def _uncalibrated(
 
 def _describe(network: Path, card: dict[str, Any]) -> None:
     text = json.dumps(card, indent=2) + "\n"
-    replace(network.with_suffix(".json"), lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(network.with_suffix(".json"), text)
 
 
 @click.command(name="calibrate")

@@ -17,7 +17,7 @@ from convert.backend import need_tensorflow
 from convert.coco import read_coco, read_pixels
 from convert.detector.network import OFFSET_ZERO, SIZE_ZERO, STRIDES
 from convert.detector.score import LOW, MOST
-from convert.output import replace, writable
+from convert.output import replace, writable, write_text
 from maskedge.camera.frame import ChannelOrder, Frame
 from maskedge.errors import InputError, MaskedgeError
 from maskedge.modelfile import SCHEMA, ModelFile
@@ -126,7 +126,7 @@ def write_model(folder: Path, content: bytes, size: tuple[int, int], **described
     path = folder / f"{name}.tflite"
     path.write_bytes(content)
     text = json.dumps(card(name, content, size, **described), indent=2)
-    path.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
+    write_text(path.with_suffix(".json"), text + "\n")
     return path
 
 

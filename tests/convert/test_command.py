@@ -1,3 +1,5 @@
+import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -93,6 +95,30 @@ def test_what_the_system_refuses_is_one_line(tmp_path):
     assert done.returncode == 69
     assert "no: No such file or directory: give a place" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("step", ["report", "golden"])
+def test_a_disk_that_is_full_leaves_the_description_that_was_there(tmp_path, step):
+    for suffix in (".tflite", ".json"):
+        shutil.copy((models_dir() / "mask_classifier.tflite").with_suffix(suffix), tmp_path)
+    described = (tmp_path / "mask_classifier.json").read_bytes()
+    known = json.loads(described)
+    measured = {"models": {"classifier": {"file": "mask_classifier.tflite"}}, "classifier": {}}
+    measured["models"]["classifier"]["sha256"] = known["sha256"]
+    (tmp_path / "figures.json").write_text(json.dumps(measured))
+    command = [step, tmp_path / "mask_classifier.tflite"]
+    if step == "report":
+        command = [step, "--models", tmp_path, "--figures", f"new={tmp_path / 'figures.json'}"]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))  # what follows inherits it
+    try:
+        done = convert(*command)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert done.returncode == 69, done.stderr
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "mask_classifier.json").read_bytes() == described
+    assert not list(tmp_path.glob("partial.*"))
 
 
 def test_stopped_by_hand_it_ends_though_a_thread_of_a_framework_does_not():
