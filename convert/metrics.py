@@ -17,6 +17,10 @@ TEMPERATURES = np.exp(np.linspace(np.log(0.2), np.log(5.0), 162))
 SHIFTS = np.linspace(-3, 3, 121)
 PRIOR = (0.4, 0.4, 0.2)
 """How often each label is expected at an entrance, for want of better knowledge."""
+SHIFT_SPREAD, TEMPERATURE_SPREAD = 2.0, 0.5
+"""How far (standard deviation, nats) shifts and the temperature's logarithm are expected to be from
+where they start. Few faces are often all judged right: of those alone the best shift or temperature
+is as large as it may be."""
 
 
 def confusion(truth: NDArray[np.int64], called: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -47,8 +51,14 @@ def log_loss(truth: NDArray[np.int64], probabilities: NDArray[np.float32]) -> fl
 
 
 def fit_temperature(truth: NDArray[np.int64], logits: NDArray[np.float32]) -> float:
-    """The temperature of least log loss (Guo et al., 2017), searched on a log grid, 0.2 to 5."""
-    losses = [log_loss(truth, softmax(logits, float(t))) for t in TEMPERATURES]
+    """The temperature of least log loss (Guo et al., 2017), searched on a log grid, 0.2 to 5.
+
+    Of few faces it stays near 1 (:data:`TEMPERATURE_SPREAD`).
+    """
+    losses = [
+        log_loss(truth, softmax(logits, float(t))) + _unlikely_temperature(float(t), len(truth))
+        for t in TEMPERATURES
+    ]
     return round(float(TEMPERATURES[int(np.argmin(losses))]), 3)
 
 
@@ -61,24 +71,29 @@ def fit_prior(
 
     Training shows rare classes often; left so, a network calls too many faces by them. The shift
     (and a temperature, which is thrown away) is the one of least log loss on validation faces
-    weighted to the prior, coordinate by coordinate (vector scaling, Guo et al., 2017).
+    weighted to the prior, coordinate by coordinate (vector scaling, Guo et al., 2017). A class of
+    few faces stays near its start (:data:`SHIFT_SPREAD`).
 
     Args:
         truth: class indices (N,).
         logits: (N, 3).
-        start: what classes of which there are no faces are shifted by; None: nothing.
+        start: what is right if there are no faces that say otherwise; None: nothing.
 
     Returns:
         float32 (3,), zero for the first class.
     """
-    share = np.bincount(truth, minlength=len(LABELS)) / len(truth)
-    weight = (np.array(PRIOR) / np.maximum(share, 1e-9))[truth]
+    count = np.bincount(truth, minlength=len(LABELS))
+    weight = (np.array(PRIOR) / np.maximum(count / len(truth), 1e-9))[truth]
+    faces = np.maximum(np.minimum(count, count[0]), 1)
+    first = np.zeros(len(LABELS), np.float32) if start is None else start
 
     def loss(shift: NDArray[np.float32], temperature: float) -> float:
         scores = softmax(logits + shift, temperature)[np.arange(len(truth)), truth]
-        return float(-(weight * np.log(np.maximum(scores, 1e-12))).mean())
+        unlikely = float(((shift - first) ** 2 / faces).sum()) / (2 * SHIFT_SPREAD**2)
+        unlikely += _unlikely_temperature(temperature, len(truth))
+        return float(-(weight * np.log(np.maximum(scores, 1e-12))).mean()) + unlikely
 
-    shift = np.zeros(len(LABELS), np.float32) if start is None else start.copy()
+    shift = first.copy()
     temperature = 1.0
     for _ in range(4):
         for i in (int(c) for c in np.unique(truth) if c):
@@ -88,6 +103,11 @@ def fit_prior(
         losses = [loss(shift, float(t)) for t in TEMPERATURES]
         temperature = float(TEMPERATURES[int(np.argmin(losses))])
     return shift
+
+
+def _unlikely_temperature(temperature: float, faces: int) -> float:
+    """What a temperature far from 1 costs, as log loss of so many faces."""
+    return float(np.log(temperature) ** 2 / (2 * TEMPERATURE_SPREAD**2 * max(1, faces)))
 
 
 def roc_auc(positive: NDArray[np.bool_], score: NDArray[np.float32]) -> float | None:

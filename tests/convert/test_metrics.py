@@ -55,6 +55,15 @@ def test_temperature_makes_overconfident_scores_honest():
     assert fit_temperature(truth, logits * 3) == pytest.approx(3, rel=0.1)
 
 
+def test_few_faces_that_are_all_judged_right_move_little():
+    truth = np.repeat([0, 1, 2], [28, 3, 5])
+    noise = np.random.default_rng(0).normal(0, 1, (36, 3))
+    logits = (np.eye(3)[truth] * 8 + noise).astype(np.float32)
+    start = np.array([0, -0.4, -1.15], np.float32)
+    assert fit_prior(truth, logits, start) == pytest.approx(start, abs=0.5)
+    assert 0.7 < fit_temperature(truth, logits) < 1.1
+
+
 def test_ranking_figures():
     positive = np.array([True, True, False, False])
     assert roc_auc(positive, np.array([0.9, 0.8, 0.2, 0.1])) == 1
