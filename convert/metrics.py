@@ -17,7 +17,7 @@ TEMPERATURES = np.exp(np.linspace(np.log(0.2), np.log(5.0), 162))
 SHIFTS = np.linspace(-3, 3, 121)
 PRIOR = (0.4, 0.4, 0.2)
 """How often each label is expected at an entrance, for want of better knowledge."""
-SHIFT_SPREAD, TEMPERATURE_SPREAD = 2.0, 0.5
+SHIFT_SPREAD, TEMPERATURE_SPREAD = 2.0, 0.25
 """How far (standard deviation, nats) shifts and the temperature's logarithm are expected to be from
 where they start. Few faces are often all judged right: of those alone the best shift or temperature
 is as large as it may be."""
@@ -50,14 +50,16 @@ def log_loss(truth: NDArray[np.int64], probabilities: NDArray[np.float32]) -> fl
     return float(-np.log(np.maximum(chosen, 1e-12)).mean())
 
 
-def fit_temperature(truth: NDArray[np.int64], logits: NDArray[np.float32]) -> float:
+def fit_temperature(
+    truth: NDArray[np.int64], logits: NDArray[np.float32], start: float = 1.0
+) -> float:
     """The temperature of least log loss (Guo et al., 2017), searched on a log grid, 0.2 to 5.
 
-    Of few faces it stays near 1 (:data:`TEMPERATURE_SPREAD`).
+    Of few faces it stays near ``start`` (:data:`TEMPERATURE_SPREAD`).
     """
     losses = [
-        log_loss(truth, softmax(logits, float(t))) + _unlikely_temperature(float(t), len(truth))
-        for t in TEMPERATURES
+        log_loss(truth, softmax(logits, t)) + _unlikely_temperature(t / start, len(truth))
+        for t in TEMPERATURES.tolist()
     ]
     return round(float(TEMPERATURES[int(np.argmin(losses))]), 3)
 
@@ -106,7 +108,7 @@ def fit_prior(
 
 
 def _unlikely_temperature(temperature: float, faces: int) -> float:
-    """What a temperature far from 1 costs, as log loss of so many faces."""
+    """What a temperature that is so many times the expected one costs, as log loss of faces."""
     return float(np.log(temperature) ** 2 / (2 * TEMPERATURE_SPREAD**2 * max(1, faces)))
 
 

@@ -170,6 +170,7 @@ def prove(
     out: Path,
     count: int = REPRESENTATIVE,
     shift: NDArray[np.float32] | None = None,
+    temperature: float = 1.0,
     descent: dict[str, Any] | None = None,
     checkpoint: str = "best",
     mean_of: int = 1,
@@ -183,7 +184,8 @@ def prove(
         out: the ``.tflite`` to write; a JSON goes beside it, and the float network with the same
             calibration into the run's folder.
         count: training crops that set the ranges.
-        shift: see :func:`convert.metrics.fit_prior`.
+        shift: where the prior starts, see :func:`convert.metrics.fit_prior`.
+        temperature: where that starts, see :func:`convert.metrics.fit_temperature`.
         descent: the network that training started from, for the JSON.
         checkpoint: which of the run's networks it is, for the JSON.
         mean_of: how many runs' weights the network is the mean of, for the JSON.
@@ -213,7 +215,7 @@ def prove(
             f"agreement {gate.agreement:.4f} on {len(truth)} validation faces"
         )
         gate.check(cure)
-        temperature = fit_temperature(truth, integer)
+        temperature = fit_temperature(truth, integer, temperature)
         figures = slices(run, draft, truth, exact, integer, temperature)
         figures = {"agreement": round(gate.agreement, 4), **figures}
         draft.replace(out)

@@ -80,7 +80,13 @@ def retrain(
     """
     import keras
 
-    from convert.classifier.champion import fidelity, shift_of, start_from, test_of
+    from convert.classifier.champion import (
+        fidelity,
+        shift_of,
+        start_from,
+        temperature_of,
+        test_of,
+    )
     from convert.classifier.own import mixer
     from convert.classifier.run import ClassifierRun
     from convert.classifier.train import second_stage, train
@@ -101,7 +107,15 @@ def retrain(
         run = ClassifierRun.open(folder)
         descent = {"file": champion.path.name, "sha256": champion.sha256}
         descent["training"] = champion.card.get("training", {})
-        prove(run, model, draft, shift=shift_of(champion), descent=descent, cure=CURE)
+        prove(
+            run,
+            model,
+            draft,
+            shift=shift_of(champion),
+            temperature=temperature_of(champion),
+            descent=descent,
+            cure=CURE,
+        )
         report = judged(test_of(store, champion.path, draft), champion, draft)
         report["float_copy"] = copied
         write_text(folder / "report.json", json.dumps(report, indent=2))

@@ -49,6 +49,11 @@ def shift_of(champion: ModelFile) -> NDArray[np.float32]:
     return np.asarray(shift, np.float32)
 
 
+def temperature_of(champion: ModelFile) -> float:
+    """What its scores are calibrated by."""
+    return float(champion.card.get("calibration", {}).get("temperature", 1.0))
+
+
 def fidelity(champion: ModelFile, store: CropStore, recipe: Recipe) -> dict[str, float]:
     """How near the champion's float copy is to it on the test faces.
 
