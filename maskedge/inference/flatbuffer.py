@@ -70,9 +70,16 @@ class Tensor:
 
     @cached_property
     def integers(self) -> list[int]:
-        """A constant int32 tensor's values."""
+        """A constant int32 tensor's values.
+
+        Raises:
+            DamagedError: it holds none such.
+        """
         import numpy as np  # noqa: PLC0415 - most tensors aren't asked
 
+        if self.dtype != "int32" or len(self.values) % 4:
+            size = len(self.values)
+            raise DamagedError(f"{self.name} is {self.dtype} of {size} bytes, must be int32")
         return [int(v) for v in np.frombuffer(self.values, "<i4")]
 
 

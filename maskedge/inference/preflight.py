@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from maskedge.inference.flatbuffer import NO_ACTIVATION, Graph, Operation, Tensor, load
+from maskedge.inference.structure import DamagedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -103,7 +104,10 @@ def check(graph: Graph) -> list[Violation]:
     found = list(_whole(graph))
     for operation in graph.operations:
         for rule in OPERATION_RULES:
-            found += [Violation(name, operation.layer, text) for name, text in rule(operation)]
+            try:
+                found += [Violation(name, operation.layer, text) for name, text in rule(operation)]
+            except DamagedError as error:
+                found.append(Violation("parameters", operation.layer, str(error)))
         found += list(_doubtful(operation))
     return found
 

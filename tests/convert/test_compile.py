@@ -159,6 +159,15 @@ def computed_mean(e):
     e.find("MEAN").inputs[1] = e.graph.inputs[0]
 
 
+def mean_over_long_numbers(e):
+    e.tensor(e.find("MEAN").inputs[1]).type = schema.TensorType.INT64
+
+
+def mean_over_half_a_number(e):
+    e.find("MEAN").inputs[1] = e.constant(1, 2)
+    e.model.buffers[-1].data = e.model.buffers[-1].data[:6]
+
+
 def long_softmax(e):
     e.tensor(e.find("SOFTMAX").inputs[0]).shape = [1, 16_001]
 
@@ -211,6 +220,8 @@ def computed_strides(e):
         (unequal_depthwise_dilation, "dilation", "DEPTHWISE_CONV_2D", "1 in x and 3 in y"),
         (mean_over_batch, "mean", "MEAN", "over the batch"),
         (mean_over_odd_depth, "mean", "MEAN", "depth of 6"),
+        (mean_over_long_numbers, "parameters", "MEAN", "is int64 of 8 bytes, must be int32"),
+        (mean_over_half_a_number, "parameters", "MEAN", "is int32 of 6 bytes, must be int32"),
         (computed_mean, "mean", "MEAN", "run time"),
         (long_softmax, "softmax", "SOFTMAX", "up to 16000"),
         (softmax_over_a_map, "softmax", "SOFTMAX", "one dimension"),
