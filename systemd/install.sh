@@ -67,6 +67,9 @@ if [ "$uninstall" = yes ]; then
   exit 0
 fi
 
+mkdir -p "$prefix"
+exec 9<"$prefix"
+flock -n 9 || die "another install.sh is at work: wait for it"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 129' HUP # dash would leave it there
@@ -117,7 +120,6 @@ say "installing the program into /opt/maskedge (some minutes on a Pi)"
 boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo unknown)
 unfinished=$prefix/unfinished
 if [ -e "$unfinished" ] && [ "$(cat "$unfinished")" != "$boot" ]; then rm -rf "$prefix/venv"; fi
-mkdir -p "$prefix"
 echo "$boot" >"$unfinished"
 sync
 # After an upgrade of the system to another Python the old environment doesn't work any more.

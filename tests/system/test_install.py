@@ -1,5 +1,6 @@
 """`systemd/install.sh` into a folder: install, upgrade, uninstall, purge; cut off; odd roots."""
 
+import fcntl
 import os
 import shlex
 import shutil
@@ -65,13 +66,12 @@ def script(path, text):
 
 @pytest.fixture
 def quick(install, tmp_path):
-    """Installs all but packages: in place of pip runs what is given; programs may be, too."""
+    """Installs all but packages: in place of pip and maskedge runs what is given."""
 
-    def run(*, pip="exit 0", programs=None, **environ):
+    def run(*, pip="exit 0", maskedge="exit 0", programs=None, **environ):
         venv = tmp_path / "root/opt/maskedge/venv/bin"
         script(venv / "python", pip)
-        ours = f"PYTHONPATH={shlex.quote(str(ROOT))} exec {sys.executable} -m maskedge"
-        script(venv / "maskedge", f'{ours} "$@"')
+        script(venv / "maskedge", maskedge)
         mine = tmp_path / "programs"
         shutil.rmtree(mine, ignore_errors=True)
         for name, text in (programs or {}).items():
@@ -105,6 +105,17 @@ def test_what_a_power_cut_left_is_made_anew(quick, tmp_path):
     made = {"python3": f'[ "$2" != venv ] || exit 3\nexec {real} "$@"'}
     assert quick(programs=made).returncode == 3
     assert not (prefix / "venv").exists()
+
+
+@AS_ROOT
+def test_two_at_once_are_one_too_many(quick, tmp_path):
+    assert quick().returncode == 0
+    folder = os.open(tmp_path / "root/opt/maskedge", os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    done = quick()
+    os.close(folder)
+    assert (done.returncode, done.stdout) == (69, "")
+    assert done.stderr == "maskedge: another install.sh is at work: wait for it\n"
 
 
 @AS_ROOT
@@ -155,7 +166,8 @@ def test_the_modes_of_the_systems_folders_are_left_alone(quick, tmp_path):
 @AS_ROOT
 def test_damaged_networks_are_not_called_a_wrong_configuration(quick, tmp_path):
     (tmp_path / "in-force.json").write_text("{")
-    done = quick(MASKEDGE_MODELS=str(tmp_path))
+    ours = f'PYTHONPATH={shlex.quote(str(ROOT))} exec {sys.executable} -m maskedge "$@"'
+    done = quick(maskedge=ours, MASKEDGE_MODELS=str(tmp_path))
     assert done.returncode == 66
     assert "in-force.json: damaged" in done.stderr
     assert "the running service is left as it is" in done.stderr
