@@ -30,6 +30,8 @@ PROPERTIES = (
 JOURNAL = "see journalctl -u maskedge -n 50"
 KILLED = {"2", "3"}
 """``ExecMainCode`` of who ended by a signal: CLD_KILLED, CLD_DUMPED."""
+RUNTIME = "run/maskedge"
+"""The unit's ``RuntimeDirectory=``: in memory."""
 HOMES = ("home", "root", "run/user")
 """What ``ProtectHome=yes`` hides."""
 CONTROLLERS = "sys/fs/cgroup/cgroup.controllers"
@@ -171,7 +173,8 @@ def sealed(place: Place, folder: Path) -> bool:
         return False
     bound = (pair.split(":")[1] for pair in unit.get("BindPaths", "").split() if ":" in pair)
     named = (path.lstrip("-+") for path in unit.get("ReadWritePaths", "").split())
-    writable = (place.root / paths.SERVICE_STATE, *map(Path, (*bound, *named)))
+    own = (place.root / paths.SERVICE_STATE, place.root / RUNTIME)
+    writable = (*own, *map(Path, (*bound, *named)))
     return not any(folder.resolve().is_relative_to(path.resolve()) for path in writable)
 
 

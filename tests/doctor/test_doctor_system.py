@@ -96,8 +96,13 @@ def test_what_the_service_may_not_do_though_root_may(place, fake_systemctl, monk
         "LoadState=loaded", "ProtectSystem=strict", "ProtectHome=yes",
         "ReadWritePaths=/srv/allowed -/srv/maybe", "BindPaths=/srv/from:/srv/bound:rbind",
     ))  # fmt: skip
-    state = where.root / "var/lib/maskedge"
-    for folder in (state, state / "x", *map(Path, ("/srv/allowed/x", "/srv/maybe", "/srv/bound"))):
+    state, memory = (where.root / name for name in ("var/lib/maskedge", "run/maskedge"))
+    for folder in (
+        state,
+        state / "x",
+        memory / "pictures",
+        *map(Path, ("/srv/allowed/x", "/srv/maybe", "/srv/bound")),
+    ):
         assert not system.sealed(where, folder)
     for folder in map(Path, ("/srv", "/srv/from", "/srv/allowed-not", "/home/pi")):
         assert system.sealed(where, folder)
