@@ -61,7 +61,7 @@ judged, and the exit code is then 66. Ctrl-C leaves finished copies whole.
 
 
 @click.command(name="detect", epilog=EPILOG)
-@click.argument("paths", nargs=-1, metavar="PATH...", type=click.Path())
+@click.argument("paths", nargs=-1, metavar="PATH...", type=click.Path(readable=False))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per picture or frame.")
 @click.option("--csv", "as_csv", is_flag=True, help="A table with one row per face.")
 @click.option(

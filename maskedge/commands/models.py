@@ -39,7 +39,7 @@ _timeout = click.option(
     type=Seconds(min=0, min_open=True, max=86_400),
     help="Seconds that the start and each run of a network may take; default: 30.",
 )
-_files = click.Path(path_type=Path)
+_files = click.Path(path_type=Path, readable=False)  # its examination tells what is wrong
 
 
 @click.group(name="models", epilog=EPILOG)

@@ -50,13 +50,14 @@ def gather(
             of an earlier run.
 
     Returns:
-        What can be opened, and for each word that names nothing why.
+        What can be opened, and why for each word that names nothing and each folder below one
+        that can't be looked into.
     """
     found: list[Input] = []
     errors: list[InputError] = []
     for word in words:
         try:
-            found.extend(_expand(word, piped, leave_out))
+            found.extend(_expand(word, piped, leave_out, errors))
         except InputError as error:
             errors.append(error)
     return found, errors
@@ -69,18 +70,20 @@ def read_list(stream: BinaryIO) -> list[str]:
     return [os.fsdecode(name) for name in names if name.strip()]
 
 
-def _expand(word: str, piped: BinaryIO, leave_out: Path | None) -> Iterator[Input]:
+def _expand(
+    word: str, piped: BinaryIO, leave_out: Path | None, errors: list[InputError]
+) -> Iterator[Input]:
     path = from_home(Path(word))
     if word == STDIN:
         yield _piped(piped)
     elif present(path):
         if path.is_dir():
-            yield from _below(path, leave_out)
+            yield from _below(path, leave_out, errors)
         else:
             yield Input(path, str(path), Path(path.name))
     elif matching := [match for match in _matching(path) if present(match)]:
         for match in matching:
-            yield from _expand(str(match), piped, leave_out)
+            yield from _expand(str(match), piped, leave_out, errors)
     elif glob.has_magic(word):
         raise InputError(f"{word}: nothing matches this pattern")
     else:
@@ -91,22 +94,34 @@ def _matching(pattern: Path) -> list[Path]:
     return sorted(map(Path, glob.glob(str(pattern), recursive=True)))  # noqa: PTH207 - also absolute
 
 
-def _below(folder: Path, leave_out: Path | None) -> Iterator[Input]:
+def _below(folder: Path, leave_out: Path | None, errors: list[InputError]) -> Iterator[Input]:
     """Pictures and videos in a folder and its folders, but for hidden ones."""
     wanted = PICTURE_SUFFIXES | VIDEO_SUFFIXES
     away = None if leave_out is None else leave_out.resolve()
     if away is not None and folder.resolve().is_relative_to(away):
         away = None  # the copies lie beside or above what was asked for
+
+    def left_out(path: Path) -> bool:
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        return hidden or (away is not None and path.resolve().is_relative_to(away))
+
+    closed: list[OSError] = []
     found = False
-    for path in sorted(folder.rglob("*")):
-        place = path.relative_to(folder)
-        if path.suffix.lower() not in wanted or any(part.startswith(".") for part in place.parts):
-            continue
-        if not path.is_file() or (away is not None and path.resolve().is_relative_to(away)):
-            continue
-        found = True
-        yield Input(path, str(path), place)
-    if not found:
+    for path in sorted(
+        Path(where, name)
+        for where, _, names in os.walk(folder, onerror=closed.append)
+        for name in names
+    ):
+        if path.suffix.lower() in wanted and path.is_file() and not left_out(path):
+            found = True
+            yield Input(path, str(path), path.relative_to(folder))
+    told = [
+        InputError(f"{error.filename}: can't be read: {error.strerror}")
+        for error in closed
+        if not left_out(Path(error.filename))
+    ]
+    errors.extend(told)
+    if not found and not told:
         raise InputError(f"{folder}: no picture or video in this folder")
 
 

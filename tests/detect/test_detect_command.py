@@ -18,6 +18,8 @@ import cv2
 import pytest
 from recording import record
 
+from maskedge import cli
+from maskedge.errors import EX_OK
 from maskedge.scene import VISITS, Wearing, hall, wear
 
 
@@ -41,6 +43,13 @@ def bare(tmp_path_factory):
     path = tmp_path_factory.mktemp("bare") / "bare.png"
     cv2.imwrite(str(path), wear(Wearing.BARE)[..., ::-1])
     return path
+
+
+def test_whether_a_file_can_be_read_is_told_by_reading_it(bare, monkeypatch, capsys):
+    """Not by a refused command line, with which nothing at all is judged."""
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    assert cli.run(["detect", "--quiet", str(bare)]) == EX_OK
+    assert "without_mask" in capsys.readouterr().out
 
 
 def test_a_video_for_people(walk):

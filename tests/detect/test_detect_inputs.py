@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -82,6 +84,30 @@ def test_a_link_to_nowhere(tmp_path, monkeypatch):
 
 def test_what_nobody_can_look_at_is_named(closed):
     assert refusal(closed / "a.jpg") == f"{closed}/a.jpg: can't be read: Permission denied"
+
+
+@pytest.fixture
+def half_closed(closed):  # noqa: ARG001 - whoever we are, we aren't root now
+    folder = Path(tempfile.mkdtemp())
+    for name in ("a.jpg", "shut/b.jpg", "sub/c.jpg", "sub/shut/d.jpg", ".hidden/e.jpg"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    shut = [folder / name for name in ("shut", "sub/shut", ".hidden")]
+    for one in shut:
+        one.chmod(0)
+    yield folder
+    for one in shut:
+        one.chmod(0o700)
+    shutil.rmtree(folder)
+
+
+def test_a_folder_below_that_nobody_can_look_into_is_named(half_closed):
+    found, errors = gather([str(half_closed), f"{half_closed}/sub/shut"], Pipe())
+    assert [one.name for one in found] == [f"{half_closed}/a.jpg", f"{half_closed}/sub/c.jpg"]
+    assert sorted(map(str, errors)) == [
+        f"{half_closed}/{name}: can't be read: Permission denied"
+        for name in ("shut", "sub/shut", "sub/shut")
+    ]
 
 
 def test_a_name_that_is_too_long():
