@@ -113,9 +113,11 @@ def check(
         result.pictures.append(replace(fit, faces=faces, negatives=negatives))
         hashes.append(both_ways(pixels))
     result.groups = groups_of(result.pictures, hashes, group_by)
-    repeated = len(result.groups) - len(set(result.groups))
-    if repeated:
-        result.problems["near-duplicates, kept in one part"] = [str(repeated)]
+    known = set[str]()
+    for picture, group in zip(result.pictures, result.groups, strict=True):
+        if group in known:
+            result.note("near-duplicates, kept in one part", picture.path.name)
+        known.add(group)
     return result
 
 

@@ -151,9 +151,12 @@ def test_near_duplicates_never_lie_in_two_parts(tmp_path):
         cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 70])
         face = Annotation(Box(20, 20, 100, 100), "with_mask")
         pictures.append(Picture(path, 0, 0, "s", (face,)))
-    parts = split(check(pictures, {}).groups, 0.3, 0.3, seed=1)
+    checked = check(pictures, {})
+    parts = split(checked.groups, 0.3, 0.3, seed=1)
     assert set(parts) == {"train", "val", "test"}
     assert parts[::2] == parts[1::2]
+    told = checked.problems["near-duplicates, kept in one part"]
+    assert told == [f"{number:02}.jpg" for number in range(1, 40, 2)]
 
 
 def test_a_mirrored_copy_lies_in_the_part_of_its_original(tmp_path):
