@@ -94,9 +94,12 @@ def current(name: str, figures: Mapping[str, Any], networks: Sequence[ModelFile]
         if shipped.get(asked["file"]) != asked["sha256"]
     }
     for part in sorted(gone & figures.keys()):
+        file = figures["models"][part]["file"]
         click.echo(
-            f"{name}: measured another {figures['models'][part]['file']} than the one here; its "
-            "figures are left out of the card until you evaluate again",
+            f"{name}: measured another {file} than the one here; its figures are left out of the "
+            "card until you evaluate again"
+            if file in shipped
+            else f"{name}: there is no {file} here; its figures are left out of the card",
             err=True,
         )
     gone |= {part for part, needed in NETWORKS_NEEDED.items() if gone & set(needed)}

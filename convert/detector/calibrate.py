@@ -119,7 +119,13 @@ def _describe(network: Path, card: dict[str, Any]) -> None:
 
 @click.command(name="calibrate")
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of the set.")
-@click.option("--models", type=click.Path(path_type=Path), default=Path("models"))
+@click.option(
+    "--models",
+    type=click.Path(path_type=Path),
+    default=Path("models"),
+    show_default=True,
+    help="Folder of the exported detectors.",
+)
 def command(data: Path, models: Path) -> None:
     """Fit the detector's scores on pictures it wasn't trained on, and write them beside it."""
     from tqdm import tqdm  # noqa: PLC0415

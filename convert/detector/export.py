@@ -258,9 +258,21 @@ def _gate(exact: dict[str, Any], metrics: dict[str, Any]) -> None:
 
 
 @click.command(name="detector")
-@click.option("--run", type=click.Path(path_type=Path), default=Path("runs/detector"))
+@click.option(
+    "--run",
+    type=click.Path(path_type=Path),
+    default=Path("runs/detector"),
+    show_default=True,
+    help="Folder of a training run.",
+)
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of the set.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("models"), show_default=True)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("models"),
+    show_default=True,
+    help="Folder to write.",
+)
 @click.option(
     "--count",
     default=CALIBRATION,

@@ -274,7 +274,13 @@ def _fresh(settings: Settings, steps: int, weights: Path | None, start: Path | N
 
 @click.command(name="detector")
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of the set.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/detector"))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs/detector"),
+    show_default=True,
+    help="Folder of the run.",
+)
 @click.option("--weights", type=click.Path(path_type=Path), help="ImageNet weights of the trunk.")
 @click.option("--start", type=click.Path(path_type=Path), help="Weights of an earlier run.")
 @click.option("--labels", type=click.Path(path_type=Path), help="From convert relabel.")

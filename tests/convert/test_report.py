@@ -156,9 +156,14 @@ def test_figures_of_a_network_that_was_replaced_are_left_out(models, figures):
     content["models"]["detector"] = {"file": "face_detector_320x320.tflite", "sha256": "0" * 64}
     (models / "figures").mkdir()
     (models / "figures" / "street.json").write_text(json.dumps(content))
+    for suffix in (".tflite", ".json"):
+        shutil.copy((models_dir() / "face_detector_320x320.tflite").with_suffix(suffix), models)
     done = run(models)
     assert done.exit_code == 0, (done.output, done.exception)
     assert "street: measured another face_detector_320x320.tflite" in done.output
+    for path in models.glob("face_detector_*"):
+        path.unlink()
+    assert "there is no face_detector_320x320.tflite here" in run(models).output
     text = (models / "MODEL_CARD.md").read_text()
     assert "| 20-32 px | 7 |" in text
     assert "the chain at" not in text
