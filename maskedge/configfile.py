@@ -95,7 +95,7 @@ def load(path: Path | None, overrides: Sequence[str] = ()) -> LoadedConfig:
         problem = _override(data, places, text)
         if problem:
             problems.append(problem)
-    context = {"folder": path.resolve().parent if path else Path.cwd()}
+    context = {"folder": path.resolve().parent if path else _here()}
     config: Config | None = None
     try:
         config = Config.model_validate(data, context=context)
@@ -105,6 +105,14 @@ def load(path: Path | None, overrides: Sequence[str] = ()) -> LoadedConfig:
     if problems or config is None:
         raise ConfigError("\n".join(problems))
     return LoadedConfig(config, path)
+
+
+def _here() -> Path:
+    """The current folder, from which names in overrides are seen."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError as error:
+        raise ConfigError("the current folder was removed: cd to another one") from error
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[KeyPath, str]]:

@@ -220,6 +220,15 @@ def test_a_missing_file_is_named(tmp_path):
     ]
 
 
+def test_a_current_folder_that_was_removed_is_told(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert problems(None) == ["the current folder was removed: cd to another one"]
+    assert configfile.load(write(tmp_path, "")).config == Config()
+
+
 def test_an_empty_file_means_the_defaults(tmp_path):
     assert configfile.load(write(tmp_path, "# nothing\n")).config == Config()
 
