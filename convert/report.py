@@ -37,7 +37,10 @@ def read_figures(path: Path) -> dict[str, Any]:
         figures = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: can't read the figures: {error}") from error
-    if not isinstance(figures, dict) or "models" not in figures:
+    named = figures.get("models") if isinstance(figures, dict) else None
+    if not isinstance(named, dict) or not all(
+        isinstance(model, dict) and {"file", "sha256"} <= model.keys() for model in named.values()
+    ):
         raise InputError(f"{path}: no figures of python -m convert evaluate")
     return figures
 

@@ -185,7 +185,9 @@ def test_figures_of_another_network_are_refused(models, figures):
     assert isinstance(run(models, figures).exception, UsageError)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"a": 1}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"a": 1}', '{"models": 3}', '{"models": {"classifier": {}}}']
+)
 def test_what_is_no_evaluation_is_refused(models, figures, text):
     figures.write_text(text)
     assert isinstance(run(models, figures).exception, InputError)
