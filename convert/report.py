@@ -34,7 +34,7 @@ def read_figures(path: Path) -> dict[str, Any]:
         InputError: it isn't that.
     """
     try:
-        figures = json.loads(path.read_text(encoding="utf-8"))
+        figures: Any = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: can't read the figures: {error}") from error
     named = figures.get("models") if isinstance(figures, dict) else None
@@ -42,7 +42,7 @@ def read_figures(path: Path) -> dict[str, Any]:
         isinstance(model, dict) and {"file", "sha256"} <= model.keys() for model in named.values()
     ):
         raise InputError(f"{path}: no figures of python -m convert evaluate")
-    return figures
+    return dict(figures)
 
 
 def take_up(model: ModelFile, evaluations: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
