@@ -62,7 +62,8 @@ LAST_WRITE = 0.5
 def _broker(config: Config, login: Login) -> tuple[object, ...]:
     """What asks for another connection when it changes."""
     # The login, too: it is cured or renewed in its files, and then a reload must take it.
-    return config.mqtt, login, config.device, config.homeassistant
+    # The interval, for it is announced.
+    return config.mqtt, login, config.device, config.homeassistant, config.publish.interval
 
 
 def _status(config: Config) -> str:

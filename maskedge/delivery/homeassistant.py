@@ -10,6 +10,7 @@ Source of the form: https://www.home-assistant.io/integrations/mqtt/#device-disc
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -53,12 +54,16 @@ def topic(config: Config) -> str:
 def discovery(config: Config) -> dict[str, Any]:
     """The announcement: one device with its entities."""
     name, root = object_id(config), config.topic_root
+    # A broker that dies together with the unit goes on saying `online`: no will is ever published.
+    expiry = math.ceil(3 * config.publish.interval) + 30
     components = {**_events(), **_figures(), **_problems()}
     for key, component in components.items():
         component["unique_id"] = f"{name}_{key}"
         for role in ("state_topic", "json_attributes_topic"):
             if role in component:
                 component[role] = f"{root}/{component[role]}"
+        if component["platform"] != "event":
+            component["expire_after"] = expiry
     return {
         "device": {
             "identifiers": [name],

@@ -108,6 +108,13 @@ def test_the_announcement_keeps_home_assistants_rules():
     assert len(events.to_json(announced).encode()) < 16_384
 
 
+def test_values_expire_when_three_messages_are_missing():
+    """Whoever hears nothing more shall not show it for ever: a broker may die with the unit."""
+    announced = homeassistant.discovery(config(publish={"interval": 2.5}))
+    for component in announced["components"].values():
+        assert component.get("expire_after") == (None if component["platform"] == "event" else 38)
+
+
 def test_one_device_one_topic_whatever_the_names():
     names = [
         config(),
@@ -619,7 +626,7 @@ def test_a_real_home_assistant(home_assistant, broker, announce, outbox, make, b
         "valid": True
     }
     publisher = announce(settings)
-    wait_for(lambda: core.state("sensor.maskedge_door_status") == "unknown", "the entities")
+    wait_for(lambda: core.state("event.maskedge_door_violation") == "unknown", "the entities")
     publisher.publish_state(report.state(WHO, ["with_mask"], (1.0, 1), 3600.0, events.rfc3339(0)))
     publisher.publish_health(health(Situation(camera_error="unplugged"), temperature=48.5))
     wait_for(lambda: core.state("sensor.maskedge_door_status") == "failed", "health")

@@ -1,5 +1,6 @@
 """What a reload changes on the way to the broker is in force afterwards."""
 
+import json
 import logging
 import shutil
 import signal
@@ -106,3 +107,17 @@ def test_another_bound_of_the_outbox_is_in_force_and_another_path_at_the_next_st
     assert outbox.status().dropped == 0
     assert "outbox.path is taken over only at the next start" in caplog.text
     assert not other.exists()
+
+
+def test_another_interval_is_announced_to_home_assistant(broker, daemon):
+    def expiry():
+        told = broker.retained("homeassistant/#")
+        (announced,) = [json.loads(payload) for payload in told.values()] or [None]
+        return announced and announced["components"]["status"]["expire_after"]
+
+    broker.start()
+    unit = daemon("fake").start().ready()
+    wait_for(lambda: expiry() == 33, "the announcement")
+    unit.configure({**unit.settings, "publish": {"interval": 60}})
+    unit.send(signal.SIGHUP)
+    wait_for(lambda: expiry() == 210, "the new interval")
