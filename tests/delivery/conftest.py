@@ -9,8 +9,10 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from announced import Brother
 from mosquitto import Collector, Mosquitto, Relay
 
+from maskedge.delivery.announcer import Announcer
 from maskedge.delivery.backoff import Backoff
 from maskedge.delivery.credentials import Login
 from maskedge.delivery.mqtt import Publisher
@@ -120,3 +122,27 @@ def collect():
     yield build
     for collector in made:
         collector.close()
+
+
+@pytest.fixture
+def brother():
+    made = []
+
+    def build(broker, topic="homeassistant/#"):
+        made.append(Brother(broker.client(), topic))
+        return made[-1]
+
+    yield build
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def announce(publish, tmp_path):
+    """``announce(config)``: a publisher that announces by this configuration."""
+
+    def build(settings, **options):
+        guest = Announcer(settings, tmp_path / "state/homeassistant.json")
+        return publish(settings.mqtt, root=settings.topic_root, guests=[guest], **options)
+
+    return build
