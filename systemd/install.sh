@@ -67,9 +67,6 @@ if [ "$uninstall" = yes ]; then
   exit 0
 fi
 
-mkdir -p "$prefix"
-exec 9<"$prefix"
-flock -n 9 || die "another install.sh is at work: wait for it"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 129' HUP # dash would leave it there
@@ -90,6 +87,10 @@ esac
 sudo env PATH=/usr/sbin:/usr/bin:/sbin:/bin $0"
   ;;
 esac
+
+mkdir -p "$prefix"
+exec 9<"$prefix"
+flock -n 9 || die "another install.sh is at work: wait for it"
 
 # A Pi that was just switched on may be updating its packages: wait for it.
 apt() {
@@ -116,6 +117,23 @@ for package in $packages; do
 done
 
 say "installing the program into /opt/maskedge (some minutes on a Pi)"
+# Built from a copy: root leaves nothing in the user's checkout.
+mkdir -p "$work/source/docs"
+for part in pyproject.toml setup.py MANIFEST.in README.md LICENSE maskedge convert models; do
+  cp -R "$here/$part" "$work/source"
+done
+cp "$here/docs/faults.md" "$work/source/docs"
+# What the new program makes of the configuration, before the old one is touched. Where it doesn't
+# even run with the old one's packages, it is asked again once it is installed.
+if [ -e "$etc/config.yaml" ] && [ -x "$prefix/venv/bin/python" ]; then
+  code=0
+  PYTHONPATH=$work/source "$prefix/venv/bin/python" -B -P -m maskedge check \
+    --config "$etc/config.yaml" --set web.enabled=false >/dev/null 2>"$work/check" || code=$?
+  if [ "$code" = 78 ]; then
+    cat "$work/check" >&2
+    die "this is to be corrected first; nothing was changed" 78
+  fi
+fi
 # After a power cut files may be empty that pip takes for installed: what another boot began is void.
 boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo unknown)
 unfinished=$prefix/unfinished
@@ -125,12 +143,6 @@ sync
 # After an upgrade of the system to another Python the old environment doesn't work any more.
 "$prefix/venv/bin/python" -m pip --version >/dev/null 2>&1 ||
   python3 -m venv --clear --system-site-packages "$prefix/venv"
-# Built from a copy: root leaves nothing in the user's checkout.
-mkdir -p "$work/source/docs"
-for part in pyproject.toml setup.py MANIFEST.in README.md LICENSE maskedge convert models; do
-  cp -R "$here/$part" "$work/source"
-done
-cp "$here/docs/faults.md" "$work/source/docs"
 "$prefix/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir \
   --upgrade "$work/source[web]" || {
   rm -f "$unfinished" # pip has taken back what it began

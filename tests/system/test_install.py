@@ -164,6 +164,18 @@ def test_the_modes_of_the_systems_folders_are_left_alone(quick, tmp_path):
 
 
 @AS_ROOT
+def test_a_configuration_that_the_new_program_refuses_leaves_the_old_program(quick, tmp_path):
+    assert quick().returncode == 0
+    (tmp_path / "root/etc/maskedge/config.yaml").write_text("nmae: x\n")
+    mark = tmp_path / "installed"
+    asked = f'PYTHONPATH="$PYTHONPATH" exec {sys.executable} "$@"'
+    done = quick(pip=f'case "$*" in *maskedge\\ check*) {asked} ;; *install*) touch {mark} ;; esac')
+    assert (done.returncode, mark.exists()) == (78, False)
+    assert "did you mean `name`?" in done.stderr
+    assert "nothing was changed" in done.stderr
+
+
+@AS_ROOT
 def test_damaged_networks_are_not_called_a_wrong_configuration(quick, tmp_path):
     (tmp_path / "in-force.json").write_text("{")
     ours = f'PYTHONPATH={shlex.quote(str(ROOT))} exec {sys.executable} -m maskedge "$@"'
