@@ -58,3 +58,10 @@ def test_the_automations_watch_entities_of_the_documentation():
         for trigger in automation["triggers"]:
             entity = trigger["entity_id"]
             assert entity in documented or f"…_{entity.partition('door_')[2]}`" in documented
+
+
+def test_the_lamp_goes_off_when_the_unit_is_gone():
+    text = (EXAMPLES / "home-assistant-automations.yaml").read_text()
+    lamp = next(one for one in yaml.safe_load(text) if one["id"] == "maskedge_door_lamp")
+    off = [trigger for trigger in lamp["triggers"] if trigger["id"] == "off"]
+    assert "unavailable" in [trigger.get("to") for trigger in off]
