@@ -17,7 +17,7 @@ TEMPERATURES = np.exp(np.linspace(np.log(0.2), np.log(5.0), 162))
 SHIFTS = np.linspace(-3, 3, 121)
 PRIOR = (0.4, 0.4, 0.2)
 """How often each label is expected at an entrance, for want of better knowledge."""
-SHIFT_SPREAD, TEMPERATURE_SPREAD = 2.0, 0.25
+SHIFT_SPREAD, TEMPERATURE_SPREAD = 2.0, 0.5
 """How far (standard deviation, nats) shifts and the temperature's logarithm are expected to be from
 where they start. Few faces are often all judged right: of those alone the best shift or temperature
 is as large as it may be."""
@@ -92,7 +92,6 @@ def fit_prior(
     def loss(shift: NDArray[np.float32], temperature: float) -> float:
         scores = softmax(logits + shift, temperature)[np.arange(len(truth)), truth]
         unlikely = float(((shift - first) ** 2 / faces).sum()) / (2 * SHIFT_SPREAD**2)
-        unlikely += _unlikely_temperature(temperature, len(truth))
         return float(-(weight * np.log(np.maximum(scores, 1e-12))).mean()) + unlikely
 
     shift = first.copy()
