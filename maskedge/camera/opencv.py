@@ -50,7 +50,7 @@ def load_cv2() -> Any:
 
 def capture_options(options: str) -> None:
     """What FFmpeg shall open with from now on, unless the user's environment says something."""
-    if os.environ.get(CAPTURE_OPTIONS) in {None, FILE_OPTIONS, STREAM_OPTIONS}:
+    if os.environ.get(CAPTURE_OPTIONS) in {None, FILE_OPTIONS, STREAM_OPTIONS} - {options}:
         os.environ[CAPTURE_OPTIONS] = options
 
 

@@ -186,7 +186,7 @@ def test_other_labels_are_learnt_and_those_held_out_stay(data, start, tmp_path, 
     seen = {}
     monkeypatch.setattr(
         "convert.detector.progress.Keeper._validate",
-        lambda keeper, _: seen.update(keeper._validation) or {},
+        lambda keeper: seen.update(keeper._validation) or {},
     )
     monkeypatch.setattr(
         "convert.detector.data.load_samples",

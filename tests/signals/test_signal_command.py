@@ -62,6 +62,7 @@ def test_however_it_is_ended_no_program_is_left_running(tmp_path, number, code):
     pid_file = tmp_path / "pid"
     process = subprocess.Popen(
         [
+            "env", "--default-signal=HUP",  # whatever this runs under
             sys.executable, "-m", "maskedge", "signal", "--seconds", "60",
             "--set", f"signals.command.run=[sh, -c, 'echo $$ > {pid_file}; exec sleep 600']",
             "--set", "signals.command.timeout=600",
@@ -76,3 +77,17 @@ def test_however_it_is_ended_no_program_is_left_running(tmp_path, number, code):
     assert "Traceback" not in said
     with pytest.raises(ProcessLookupError):
         os.kill(int(pid_file.read_text()), 0)
+
+
+def test_under_nohup_a_terminal_that_goes_ends_nothing(tmp_path):
+    done = subprocess.run(
+        [
+            "env", "--ignore-signal=HUP",
+            sys.executable, "-m", "maskedge", "signal", "--seconds", "0.2",
+            "--set", "signals.command.run=[sh, -c, 'kill -HUP $PPID']",
+        ],
+        capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "STATE_DIRECTORY": str(tmp_path)},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "the command ended well 1 time" in done.stdout

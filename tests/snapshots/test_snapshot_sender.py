@@ -152,7 +152,7 @@ def test_a_broker_that_refuses_pictures_is_told_and_asked_seldom(
         f"the broker refuses {ROOT}/snapshot/one: not authorized; let its ACL allow it"
     )
     wait_for(lambda: counted["snapshots_dropped"], "giving up", PATIENCE)
-    assert time.monotonic() - begin > 1.4
+    assert time.monotonic() - begin >= 1.0  # half of the first pause, the least that jitter leaves
 
 
 def test_who_wants_no_pictures_any_more_sends_none(mosquitto, publish, sender, counted):

@@ -38,7 +38,7 @@ def checkout(tmp_path):
 def install(checkout, tmp_path):
     def run(*args, **environ):
         return subprocess.run(
-            ["systemd/install.sh", *args],
+            ["env", "--default-signal=HUP", "systemd/install.sh", *args],  # nohup takes it away
             cwd=checkout,
             env={**os.environ, "MASKEDGE_ROOT": str(tmp_path / "root"), **environ},
             capture_output=True,
