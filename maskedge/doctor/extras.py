@@ -111,7 +111,7 @@ class Command(Check):
     fault = CommandFailed
 
     def run(self, place: Place) -> Iterable[Finding]:  # noqa: D102
-        from maskedge.signals.command import missing
+        from maskedge.signals.command import ELSEWHERE, missing
 
         config = place.config.signals.command
         if not config.run:
@@ -120,10 +120,7 @@ class Command(Check):
         program = shutil.which(config.run[0])
         error = missing(config)
         if program is not None and hidden(place, Path(program)):
-            error = (
-                f"{program}: the service doesn't see it; put it where it may look, such as "
-                "/usr/local/bin: /home and /root are closed to it"
-            )
+            error = f"{program}: the service doesn't see it; {ELSEWHERE}"
         if error:
             yield self.judge(CommandFailed, command_error=error)
         else:

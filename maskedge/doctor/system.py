@@ -152,18 +152,20 @@ def _last_words(place: Place, *which: str) -> str:
 
 def installed(place: Place) -> bool:
     """Whether there is a service."""
+    return bool(_loaded(place))
+
+
+def _loaded(place: Place) -> dict[str, str]:
+    """What systemd says of the service; empty where there is none that it can use."""
+    unit = None
     with suppress(Exception):  # the unit's own check tells
-        return (unit_state(place) or {}).get("LoadState") == "loaded"
-    return False
+        unit = unit_state(place)
+    return unit if unit is not None and unit.get("LoadState") == "loaded" else {}
 
 
 def _sandbox(place: Place) -> dict[str, str]:
     """What the service may not do that root may; empty where there is no service, or no root."""
-    unit = None
-    if os.geteuid() == 0:
-        with suppress(Exception):  # the unit's own check tells
-            unit = unit_state(place)
-    return unit if unit is not None and unit.get("LoadState") == "loaded" else {}
+    return _loaded(place) if os.geteuid() == 0 else {}
 
 
 def sealed(place: Place, folder: Path) -> bool:

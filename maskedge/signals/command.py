@@ -38,6 +38,11 @@ LAST_WORDS = 200
 KILL_WAIT = 1.0
 """Seconds to wait for a killed process: one stuck in the kernel goes when the kernel lets it."""
 
+ELSEWHERE = (
+    "put it where the service may look, such as /usr/local/bin: /home and /root are closed to it"
+)
+"""The cure for a program that the unit's sandbox hides."""
+
 _OURS = ("MASKEDGE_", "WATCHDOG_", "LISTEN_")
 _PRIVATE = {"NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY", "LG_WD"}
 
@@ -65,10 +70,7 @@ def missing(config: CommandConfig) -> str | None:
     try:
         there = program.exists()
     except OSError as error:  # a folder on the way is closed, as /home is under systemd
-        return (
-            f"{program}: {error.strerror}; put it where the service may look, such as "
-            "/usr/local/bin: /home and /root are closed to it"
-        )
+        return f"{program}: {error.strerror}; {ELSEWHERE}"
     if there:
         return f"{program}: not an executable file for this user; chmod a+rx it"
     return f"{program}: no such file; correct signals.command.run"

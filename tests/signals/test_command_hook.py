@@ -134,31 +134,25 @@ def test_no_shell_looks_at_the_arguments(hook, story, counted, tmp_path):
     assert out.read_text() == "$(id); rm *|440|"
 
 
-def test_one_that_fails_says_why_until_one_ends_well(hook, story, counted, tmp_path):
+@pytest.mark.parametrize(
+    ("failing", "told"),
+    [
+        ("echo a; echo no paper >&2; exit 3", "exit code 3, its last words: no paper"),
+        ("kill -35 $$", "ended by signal 35"),
+    ],
+    ids=["exit-code", "signal-without-a-name"],
+)
+def test_one_that_fails_says_why_until_one_ends_well(hook, story, counted, tmp_path, failing, told):
     fail = tmp_path / "fail"
     fail.touch()
-    one = hook("sh", "-c", f"if [ -e {fail} ]; then echo a; echo no paper >&2; exit 3; fi")
+    one = hook("sh", "-c", f"if [ -e {fail} ]; then {failing}; fi")
     one.told([story.started()])
     wait_for(lambda: counted["commands_failed"], "the failure")
-    assert one.error == "sh: exit code 3, its last words: no paper"
+    assert one.error == f"sh: {told}"
     fail.unlink()
     one.told([story.started()])
     wait_for(lambda: counted["commands_run"], "the success")
     assert one.error is None
-
-
-def test_one_ended_by_a_signal_without_a_name_is_no_trouble_for_the_next(
-    hook, story, counted, tmp_path
-):
-    fail = tmp_path / "fail"
-    fail.touch()
-    one = hook("sh", "-c", f"if [ -e {fail} ]; then kill -35 $$; fi")
-    one.told([story.started()])
-    wait_for(lambda: counted["commands_failed"], "the failure")
-    assert one.error == "sh: ended by signal 35"
-    fail.unlink()
-    one.told([story.started()])
-    wait_for(lambda: counted["commands_run"], "the success")
 
 
 def test_one_that_hangs_is_killed_with_all_that_it_started(hook, story, counted, tmp_path):
