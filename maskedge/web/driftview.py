@@ -32,7 +32,7 @@ def view(drift: Drift, config: DriftConfig) -> DriftView:
         "features": [_feature(drift, feature, config, figures) for feature in FEATURES],
     }
     raised = tuple((c.feature.name, c.against) for c in drift.moved)
-    return DriftView((drift.state, drift.window.visits, drift.baseline.visits, raised), content)
+    return DriftView((*(figures[n] for n in ("state", "visits", "learnt_visits")), raised), content)
 
 
 def _feature(

@@ -282,7 +282,7 @@ def test_while_it_learns_what_is_normal_it_says_how_far_it_is(serve, browser, tm
         page.get_by_text("40 of the 100 visits that are needed to compare.").wait_for()
         page.get_by_text("40 visits in 1.6 of 7 days.").wait_for()
         assert not page.locator("#key-site").is_visible()
-        drift.visit(Door().visit(), 3600.0 * 41)
+        loop.visit(Door().visit(), 3600.0 * 41)
         page.get_by_text("41 of the 100 visits").wait_for()
 
 

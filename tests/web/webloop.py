@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from dataclasses import replace
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from mosquitto import free_port
@@ -27,6 +28,7 @@ from maskedge.vision.base import Face
 
 if TYPE_CHECKING:
     from maskedge.health.drift import Drift
+    from maskedge.health.visits import Values
     from maskedge.web.page import StatusPage
 
 TIMINGS = {"motion": 0.001, "detect": 0.02, "track": 0.001, "classify": 0.004, "decide": 0.0005}
@@ -64,7 +66,9 @@ class Loop:
         self.builder = events.EventBuilder(
             config.device, config.name, events.Models("0123456789ab", "ba9876543210")
         )
+        self.drift = drift
         self.frames = 0
+        self._visits: SimpleQueue[tuple[Values, float]] = SimpleQueue()
         self._visit = Visit(Wearing.BARE)
         self._end = threading.Event()
         self._thread: threading.Thread | None = None
@@ -97,6 +101,10 @@ class Loop:
             self.page._hub.fresh()  # somebody wants to know
         self.page.looked(self.monitor, self.parts, now)
 
+    def visit(self, values, now):
+        """A visit is over; counted by the thread that looks, as drift is that thread's alone."""
+        self._visits.put((values, now))
+
     def violate(self, label="without_mask", person=7, ago=0.0):
         """A violation starts, or did seconds ago; returns its event."""
         now = time.monotonic() - ago
@@ -116,6 +124,8 @@ class Loop:
         def run():
             while not self._end.wait(1 / fps):
                 self.step()
+                while not self._visits.empty():
+                    self.drift.visit(*self._visits.get())
                 if self.frames % 3 == 0:
                     self.look()
 
