@@ -37,9 +37,16 @@ def wait_for(condition, what="the condition", timeout=PATIENCE):
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """One that nobody else is given while this process lives: it stays bound.
+
+    A server may listen there, as all of them set SO_REUSEADDR; until one does, it is refused.
+    """
+    kept = socket.socket()
+    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    kept.bind(("127.0.0.1", 0))
+    port = kept.getsockname()[1]
+    kept.detach()
+    return port
 
 
 class Mosquitto:
