@@ -54,6 +54,7 @@ def test_help(name, started):
         ("fleet --devices 3 --processes 4", EX_USAGE, "--devices 3 is less than --processes"),
         ("fleet --devices 1000000000000", EX_USAGE, "open files a process, "),
         ("fleet --rate nan", EX_USAGE, "--rate: nan is no number above 0"),
+        ("free_stages --seconds 0", EX_USAGE, "--seconds: 0 is no number above 0"),
         ("outbox --batch 0", EX_USAGE, "--batch: 0 is less than 1"),
         ("outbox --folder none", EX_NOINPUT, "none: no such file"),
         ("peers --ssd none.pb --yunet none.onnx", EX_NOINPUT, "none.pb: no such file"),
