@@ -17,7 +17,7 @@ from unittest.mock import patch
 
 from commandline import Parser, amount, run
 
-from maskedge.bench.whole import Bench
+from maskedge.bench.whole import Bench, slope
 from maskedge.vision import masks, system
 from maskedge.vision.builtin import BuiltinDetector
 from maskedge.vision.letterbox import Letterbox
@@ -44,36 +44,39 @@ def main() -> None:
     parser.add_argument("--seconds", type=amount, default=2.0, help="for each figure")
     parser.add_argument("--json", action="store_true", help="for a program")
     asked = parser.parse_args()
-    names = list(STAGES)
-    rows = [
-        {"free": names[:free], "ratios": _ratios(names[:free], asked.seconds)}
-        for free in range(len(names) + 1)
-    ]
+    names, rows = list(STAGES), []
+    if not asked.json:
+        print(f"a frame's CPU time over that of its networks, with {FACES} faces; and what one")
+        print("more face costs, in runs of the classifier")
+        print(f"{'free':42}", *(f"{f'{w}x{h}':26}" for w, h in FRAMES), sep="  ")
+    for count in range(len(names) + 1):
+        figures = {f"{w}x{h}": _figures((w, h), names[:count], asked.seconds) for w, h in FRAMES}
+        rows.append({"free": names[:count], "frames": figures})
+        if not asked.json:
+            told = (
+                f"{', '.join(f'{ratio:.2f}' for ratio in each['ratios'])}; {each['slope']:.2f}"
+                for each in figures.values()
+            )
+            name = f"+ {names[count - 1]}" if count else "nothing"
+            print(f"{name:42}", *(f"{text:26}" for text in told), sep="  ", flush=True)
     if asked.json:
         print(json.dumps(rows))
-        return
-    print(f"{'free':42}", *(f"{w}x{h}: {FACES} faces" for w, h in FRAMES), sep="  ")
-    for row in rows:
-        name = f"+ {row['free'][-1]}" if row["free"] else "nothing"
-        told = (", ".join(f"{r:.2f}" for r in ratios) for ratios in row["ratios"].values())
-        print(f"{name:42}", *(f"{text:24}" for text in told), sep="  ")
 
 
-def _ratios(free: list[str], seconds: float) -> dict[str, list[float]]:
-    """A frame's CPU time over that of its networks, by size of frame, for each count of faces."""
-    ratios: dict[str, list[float]] = {}
-    for width, height in FRAMES:
-        for faces in FACES:
-            with ExitStack() as stack:
-                for owner, name in (place for stage in free for place in STAGES[stage]):
-                    stack.enter_context(patch.object(owner, name, _once(getattr(owner, name))))
-                bench = Bench(INFERENCE)
-                row = bench.crowd((width, height), faces, seconds)
-                bench.close()
-            if row["classified"] != faces:
-                raise SystemExit(f"{row['classified']} of {faces} faces were judged; see {free}")
-            ratios.setdefault(f"{width}x{height}", []).append(row["ratio"])
-    return ratios
+def _figures(size: tuple[int, int], free: list[str], seconds: float) -> dict[str, Any]:
+    """Ratios for each count of faces, and their slope."""
+    rows = []
+    for faces in FACES:
+        with ExitStack() as stack:
+            for owner, name in (place for stage in free for place in STAGES[stage]):
+                stack.enter_context(patch.object(owner, name, _once(getattr(owner, name))))
+            bench = Bench(INFERENCE)
+            row = bench.crowd(size, faces, seconds)
+            bench.close()
+        if row["classified"] != faces:
+            raise SystemExit(f"{row['classified']} of {faces} faces were judged; see {free}")
+        rows.append(row)
+    return {"ratios": [row["ratio"] for row in rows], "slope": slope(rows)}
 
 
 def _once(work: Callable[..., Any]) -> Callable[..., Any]:

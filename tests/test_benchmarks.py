@@ -50,6 +50,7 @@ def test_help(name, started):
         ("detector_on_video a.mp4 --yunet none.onnx", EX_NOINPUT, "none.onnx: no such file"),
         (f"detector_on_video a.mp4 --yunet {TINY}", EX_NOINPUT, "can't read it as YuNet"),
         (f"detector_vs_yunet docs --yunet {TINY}", EX_NOINPUT, "can't read it as YuNet"),
+        (f"detector_vs_yunet docs --yunet {TINY} --iou 0", EX_USAGE, "--iou: 0 is no overlap"),
         ("drift none --cache none", EX_NOINPUT, "none: no such file"),
         ("fleet --devices 3 --processes 4", EX_USAGE, "--devices 3 is less than --processes"),
         ("fleet --devices 1000000000000", EX_USAGE, "open files a process, "),
