@@ -14,6 +14,8 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion
 
 from maskedge.config import MqttConfig
 from maskedge.delivery.backoff import Backoff
@@ -131,14 +133,27 @@ class Mosquitto:
         return path
 
     def retained(self, topic="#") -> dict[str, bytes]:
-        """What a newcomer is told."""
-        said = subprocess.run(
-            ["mosquitto_sub", "-p", str(self.port), "-t", topic, "-W", "1", "-F", "%r %t %p"],
-            capture_output=True,
-            check=False,
-        ).stdout
-        rows = [line.split(b" ", 2) for line in said.splitlines()]
-        return {topic.decode(): payload for flag, topic, payload in rows if flag == b"1"}
+        """What a newcomer is told: all that comes before the answer to a second question."""
+        told: dict[str, bytes] = {}
+        answered = []
+        client = Client(CallbackAPIVersion.VERSION2)
+
+        def ask(*_):
+            client.subscribe(topic)
+            client.subscribe("nothing")
+
+        def hear(_client, _userdata, message):
+            if message.retain:
+                told[message.topic] = message.payload
+
+        client.on_connect = ask
+        client.on_message = hear
+        client.on_subscribe = lambda *_: answered.append(True)
+        client.connect("127.0.0.1", self.port)
+        wait_for(lambda: client.loop() or len(answered) == 2, "the retained messages")
+        assert len(answered) == 2, "the connection is lost"
+        client.disconnect()
+        return told
 
     def passwords(self, **users: str) -> Path:
         """A password file of mosquitto's own making."""
