@@ -205,7 +205,10 @@ class VideoFile:
 
     def _end(self) -> None:
         """At the end: begin again, or say that it is one."""
-        if self._in_this_round < _TRUNCATED_BELOW * self.length:
+        # Where the frame rate varies, what is announced is often a rate times a duration.
+        seconds = self._time + self._period - self._offset
+        came = max(self._in_this_round, seconds / self._period)
+        if came < _TRUNCATED_BELOW * self.length:
             raise InputError(
                 f"{self.name}: ends after {self._in_this_round} of {self.length} frames: it is "
                 "cut off or damaged; copy it again"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -233,6 +234,27 @@ def test_a_video_cut_off_in_its_middle_gives_what_it_has_then_an_error(make_vide
         found.extend(iter(camera.read, None))
     assert len(found) > 3
     assert f"after {len(found)} of" in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".ts", ".webm", ".mp4"])
+def test_a_video_whose_frame_rate_varies_is_whole_until_it_is_cut(tmp_path, suffix):
+    if shutil.which("ffmpeg") is None:
+        pytest.skip("ffmpeg is not installed: see tests/apt-packages.txt")
+    path = tmp_path / f"varies{suffix}"
+    subprocess.run(
+        ["ffmpeg", "-v", "error", "-f", "lavfi", "-i", "testsrc=size=160x120:rate=30:duration=8",
+         "-vf", r"select=lt(t\,4)+not(mod(n\,6))", "-fps_mode", "vfr",
+         *(("-movflags", "faststart") if suffix == ".mp4" else ()), path],
+        check=True, timeout=120,
+    )  # fmt: skip
+    camera = open_files(path)
+    assert len(frames(camera)) == 140
+    if suffix == ".ts":  # has no header that would announce anything
+        return
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    camera.open()
+    with pytest.raises(InputError, match=r"ends after \d+ of"):
+        list(iter(camera.read, None))
 
 
 def test_a_folder_gives_its_pictures_sorted(make_picture, tmp_path):
