@@ -7,6 +7,8 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
 
+from convert.sources import PARTS as USES
+from convert.sources import learnt_from
 from maskedge.vision.base import LABELS
 
 if TYPE_CHECKING:
@@ -15,6 +17,14 @@ if TYPE_CHECKING:
     from maskedge.modelfile import ModelFile
 
 WORDS = Path(__file__).with_name("card.md")
+OWN_WORDS = Path(__file__).with_name("own_card.md")
+WORDS_ARE_OF = {
+    "1218f507be83", "255819a60c2b", "465288b2b8c9", "493970238bf7", "64c852b4b202", "97503e4a0461",
+    "9e138b335243", "d892b274fd1e",
+}  # fmt: skip
+"""Fingerprints of the networks that ship. What :data:`WORDS` says of their data, and of what eyes
+saw in their figures, is true of these alone; for others there are :data:`OWN_WORDS`."""
+NOT_STATED = "not stated: name it"
 NOT_MEASURED = "Not measured."
 SQUARE = "face_detector_320x320"
 PARTS = {"val": "on the validation collection", "held_out": "on the held-out training pictures"}
@@ -232,6 +242,42 @@ def boxes_text(models: Sequence[ModelFile]) -> str:
     return f"AP of the 320-pixel detector: {said}."
 
 
+def shipped(model: ModelFile) -> bool:
+    """Whether it is one of the networks that :data:`WORDS` is about."""
+    return model.fingerprint in WORDS_ARE_OF
+
+
+def data_text(models: Sequence[ModelFile]) -> str:
+    """What the networks' own notes say of the pictures that they learnt from."""
+    told: dict[str, list[str]] = {}
+    for model in models:
+        name = f"`{model.path.name}`"
+        told.setdefault(_descent(model.fingerprint, model.card.get("training", {})), []).append(
+            name
+        )
+    return "\n\n".join(f"{', '.join(names)}:\n\n{text}" for text, names in told.items())
+
+
+def _descent(fingerprint: str, training: Mapping[str, Any]) -> str:
+    """The collections of a network, and those of the networks that its training began with."""
+    if fingerprint in WORDS_ARE_OF:
+        return (
+            "As it ships with maskedge, whose `models/MODEL_CARD.md` names the collections that it "
+            "learnt from and their licences."
+        )
+    rows = [
+        [name, *(entry.get(use) for use in USES), entry.get("licence") or NOT_STATED]
+        for name, entry in learnt_from(training).items()
+    ]
+    text = table(("collection", *USES, "licence"), rows) if rows else f"Collections {NOT_STATED}."
+    if before := training.get("started_from"):
+        digest = before.get("sha256", "")[:12]
+        text += f"\n\nIts training went on from `{before['file']}`" + (
+            f" (`{digest}`). {_descent(digest, before.get('training', {}))}" if digest else "."
+        )
+    return text
+
+
 def model_card(models: Sequence[ModelFile], figures: Figures) -> str:
     """The text of MODEL_CARD.md."""
     evaluations = figures.evaluations
@@ -247,10 +293,12 @@ def model_card(models: Sequence[ModelFile], figures: Figures) -> str:
         f"temperature {calibration.get('temperature', 1)}, expected share of labels "
         f"{calibration.get('prior', 'as in training')}."
     )
-    return Template(WORDS.read_text(encoding="utf-8")).substitute(
+    words = WORDS if all(map(shipped, models)) else OWN_WORDS
+    return Template(words.read_text(encoding="utf-8")).substitute(
+        data=data_text(models),
         networks=networks_table(models),
         held_out=f"{100 * training.get('held_out', 0):.0f} %",
-        classifier_text=text,
+        classifier_text=text if judges else "There is none here.",
         classifier=classifier_tables(card, evaluations),
         hardships=hardship_tables(evaluations),
         crops=crops_tables(evaluations),

@@ -66,6 +66,7 @@ class Picture:
         group: pictures of one group show one person or moment, so they are split together; empty
             where the file doesn't say.
         negatives: what looks like a face and is none, boxes in pixels.
+        licence: under which it may be used; empty where the file doesn't say.
     """
 
     path: Path
@@ -75,6 +76,7 @@ class Picture:
     faces: tuple[Annotation, ...] = field(default_factory=tuple)
     group: str = ""
     negatives: tuple[Box, ...] = ()
+    licence: str = ""
 
     @property
     def drawn(self) -> tuple[Annotation, ...]:
@@ -203,6 +205,7 @@ def _pictures(content: dict[str, Any], images: Path, *, mended: bool) -> list[Pi
     sizes = {number: _size(image, mended=mended) for number, image in entries.items()}
     faces: dict[int, list[Annotation]] = {number: [] for number in entries}
     negatives: dict[int, list[Box]] = {image: [] for image in faces}
+    licences = _licences(content)
     for entry in content["annotations"]:
         x, y, width, height = (float(v) for v in entry["bbox"])
         if width <= 0 or height <= 0:
@@ -227,9 +230,16 @@ def _pictures(content: dict[str, Any], images: Path, *, mended: bool) -> list[Pi
             tuple(faces[int(image["id"])]),
             str(image.get("group", "")),
             tuple(negatives[int(image["id"])]),
+            licences.get(image.get("license"), ""),
         )
         for image in content["images"]
     ]
+
+
+def _licences(content: dict[str, Any]) -> dict[Any, str]:
+    """Names of a file's licences, or else their addresses, by number."""
+    known = [entry for entry in content.get("licenses") or () if isinstance(entry, dict)]
+    return {one.get("id"): str(one.get("name") or one.get("url") or "") for one in known}
 
 
 def _size(image: dict[str, Any], *, mended: bool) -> tuple[int, int]:

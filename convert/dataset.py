@@ -28,6 +28,7 @@ from convert.importers import READERS, UNREAD, fetch_kaggle, recognise, standard
 from convert.likeness import both_ways
 from convert.output import writable, write_png, write_text
 from convert.sizes import fitted
+from convert.sources import Origin, counted
 from maskedge.camera.files import read_picture
 from maskedge.errors import InputError, UsageError
 from maskedge.vision.base import LABELS
@@ -149,6 +150,7 @@ def write_set(checked: Checked, parts: Sequence[str], out: Path) -> None:
         (out / part).mkdir(parents=True, exist_ok=True)
         images: list[dict[str, Any]] = []
         annotations: list[dict[str, Any]] = []
+        licences = sorted({picture.licence for picture, _ in chosen if picture.licence})
         for number, (picture, group) in enumerate(chosen, 1):
             name = _copied(number, picture.path)
             shutil.copyfile(picture.path, out / part / name)
@@ -158,12 +160,15 @@ def write_set(checked: Checked, parts: Sequence[str], out: Path) -> None:
                     "height": picture.height, "source": picture.source, "group": group,
                 }
             )  # fmt: skip
+            if picture.licence:
+                images[-1]["license"] = licences.index(picture.licence) + 1
             annotations += (
                 _coco_face(face, number, len(annotations) + i)
                 for i, face in enumerate(picture.drawn, 1)
             )
         categories = [{"id": i, "name": name} for i, name in enumerate(CATEGORIES, 1)]
         content = {"images": images, "annotations": annotations, "categories": categories}
+        content["licenses"] = [{"id": i, "name": name} for i, name in enumerate(licences, 1)]
         files[f"{part}.json"] = json.dumps(content)
     for name, text in files.items():  # at the end: a set that was stopped half-way is none
         write_text(out / name, text)
@@ -208,6 +213,10 @@ def summarise(checked: Checked, parts: Sequence[str]) -> dict[str, Any]:
         },
         "pictures_without_faces": sum(not picture.faces for picture in checked.pictures),
         "face_sizes": dict(sizes),
+        "collections": counted(
+            Origin(p.source, part, p.licence, p.path)
+            for p, part in zip(checked.pictures, parts, strict=True)
+        ),
         "problems": {k: {"count": len(v), "first": v[:5]} for k, v in checked.problems.items()},
     }
 
@@ -333,6 +342,10 @@ def _own_labels(pairs: Sequence[str]) -> dict[str, str]:
     help="Share for the test.",
 )
 @click.option(
+    "--licence",
+    help="Under which the pictures may be used, for the model card; default: as a COCO file says.",
+)
+@click.option(
     "--group-by",
     help="Regular expression on file names, or else folders; the same first group stays together.",
 )
@@ -353,6 +366,7 @@ def command(
     labels: tuple[str, ...],
     val: float,
     test: float,
+    licence: str | None,
     group_by: str | None,
     how: str,
     seed: int,
@@ -385,7 +399,11 @@ def command(
     if not folder.exists():
         raise InputError(f"{folder}: no such file or folder")
     form = recognise(folder, images) if kind in {"auto", "kaggle"} else kind
-    pictures = READERS[form](folder, images)
+    name = folder.resolve().stem if folder.is_file() else folder.resolve().name
+    pictures = [
+        replace(p, source=p.source or name, licence=licence or p.licence)
+        for p in READERS[form](folder, images)
+    ]
     checked = check(pictures, own, pattern, lambda p: tqdm(p, unit="picture", dynamic_ncols=True))
     for path in () if form == "coco" else unread(images or folder):  # COCO names its pictures
         kind = path.suffix.lower()

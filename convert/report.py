@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from convert.card import Figures, model_card
+from convert.card import Figures, model_card, shipped
 from convert.output import write_text
 from maskedge.errors import InputError, UsageError
 from maskedge.modelfile import ModelFile
@@ -212,6 +212,12 @@ def command(
     networks = [ModelFile.load(network.path) for network in networks]
     everything = stored(folder, networks)
     write_text(models / "MODEL_CARD.md", model_card(networks, everything))
+    if others := [network.path.name for network in networks if not shipped(network)]:
+        click.echo(
+            f"note: {', '.join(others)}: not as shipped, so the card's data are those that the "
+            "networks' JSON tells",
+            err=True,
+        )
     click.echo(
         f"{models / 'MODEL_CARD.md'}: {len(networks)} networks, "
         f"{len(everything.evaluations)} evaluations, {len(everything.classic)} classic splits, "

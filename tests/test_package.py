@@ -25,7 +25,7 @@ def test_the_wheel_holds_networks_schemas_and_type_marker(tmp_path):
     schemas = {f"maskedge/schema/{path.name}" for path in (ROOT / "maskedge/schema").iterdir()}
     assert shipped
     assert shipped | schemas | {"maskedge/py.typed", "convert/__main__.py"} <= names
-    assert {"convert/card.md", "convert/seen.csv"} <= names
+    assert {"convert/card.md", "convert/own_card.md", "convert/seen.csv"} <= names
     assert {name.replace(".tflite", ".json") for name in shipped} <= names
     page = {"maskedge/_docs/faults.md", *(f"maskedge/web/static/{n}" for n in STATIC)}
     assert page <= names

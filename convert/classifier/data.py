@@ -82,7 +82,8 @@ class Sample(NamedTuple):
     ``box`` is None where the picture shows one face: the face finder then says where it is, and
     without one (or for tight crops, ``margin`` > 0) it is the middle less that margin. Samples of
     one ``group``, where it is named, are in one part, as near-duplicates are. ``size`` is the width
-    and height that the box is for, zeros where nobody said.
+    and height that the box is for, zeros where nobody said; ``licence`` is
+    empty there.
     """
 
     picture: Path
@@ -96,6 +97,7 @@ class Sample(NamedTuple):
     test: bool = False
     own: bool = False
     size: tuple[int, int] = (0, 0)
+    licence: str = ""
 
 
 def near_groups(hashes: NDArray[np.uint64], distance: int = NEAR) -> NDArray[np.int64]:
@@ -286,7 +288,7 @@ def coco_samples(coco: Path, images: Path, *, validation: bool) -> Iterator[Samp
                 continue
             source = picture.source or coco.stem
             sample = Sample(picture.path, face.box, bits, kind, source, validation)
-            yield sample._replace(group=picture.group, size=(picture.width, picture.height))
+            yield _of(picture, sample)
         if not validation:
             yield from no_faces(coco, picture)
 
@@ -296,7 +298,13 @@ def no_faces(coco: Path, picture: Picture) -> Iterator[Sample]:
     source = picture.source or coco.stem
     for box in picture.negatives:
         sample = Sample(picture.path, box, NOBODY, NEGATIVE, source, validation=False)
-        yield sample._replace(group=picture.group, size=(picture.width, picture.height))
+        yield _of(picture, sample)
+
+
+def _of(picture: Picture, sample: Sample) -> Sample:
+    """A sample with what its picture says of all its faces."""
+    size = picture.width, picture.height
+    return sample._replace(group=picture.group, size=size, licence=picture.licence)
 
 
 def folder_samples(

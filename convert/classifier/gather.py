@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from hashlib import sha256
 from itertools import groupby
@@ -26,7 +27,8 @@ from convert.classifier.data import (
     stored_side,
 )
 from convert.coco import read_coco
-from convert.output import writable
+from convert.output import writable, write_text
+from convert.sources import Origin, counted
 from convert.tags import MARGIN
 from maskedge.errors import InputError, UsageError
 
@@ -44,6 +46,8 @@ SEEN = {
 """Allowed classes and kind of a face of which somebody noted what it shows."""
 FACES = "--data, --crops, --folders, --tags, --negatives and --landmarks"
 """Options of training that say which faces."""
+SOURCES = "sources.json"
+"""In the folder of the crops: their collections, as :func:`convert.sources.counted` has them."""
 UNCLEAR = "unclear"
 """Tag of a face that nothing is to be learnt from."""
 
@@ -164,16 +168,19 @@ def open_crops(  # noqa: PLR0913 - two of them for how it is told
         InputError: nothing could be cut out.
     """
     # A folder may move, that of a set that tells groups of one name apart as well.
-    told = [
-        tuple(s._replace(picture=Path(s.picture.name), group=s.group.partition(SET)[0]))
-        for s in samples
-    ]
+    moved = (
+        s._replace(picture=Path(s.picture.name), group=s.group.partition(SET)[0]) for s in samples
+    )
+    told = [tuple(s)[: Sample._fields.index("licence")] for s in moved]  # that changes no crop
     side = stored_side(size)
     digest = sha256(repr((told, landmarks and landmarks.name, side)).encode()).hexdigest()
     known = out / "crops" / "samples.sha256"
+    origins = json.dumps(counted(map(_origin, samples)), indent=1)
     if (out / "crops" / "records.npy").exists():
         if not known.exists() or known.read_text(encoding="utf-8") == digest:
-            return CropStore.load(out / "crops")
+            store = CropStore.load(out / "crops")
+            write_text(out / "crops" / SOURCES, origins)
+            return store
         if resume:
             raise UsageError(
                 f"{out}: was begun with other faces or landmarks; give the same {options}, or "
@@ -188,5 +195,11 @@ def open_crops(  # noqa: PLR0913 - two of them for how it is told
         side=side,
         progress=lambda items: tqdm(items, desc="faces", unit="face", dynamic_ncols=True),
     )
+    write_text(out / "crops" / SOURCES, origins)
     known.write_text(digest, encoding="utf-8")
     return store
+
+
+def _origin(sample: Sample) -> Origin:
+    part = "test" if sample.test else "val" if sample.validation else "train"
+    return Origin(sample.source, part, sample.licence, sample.picture)

@@ -82,6 +82,17 @@ class ClassifierRun:
         except UNREADABLE as error:
             raise InputError(f"{file}: damaged: {error}; train on with --resume") from error
 
+    def collections(self) -> dict[str, dict[str, Any]]:
+        """Which collections its faces are of, as :func:`convert.sources.counted` has it."""
+        from convert.classifier.gather import SOURCES
+
+        known = self.folder / "crops" / SOURCES
+        if not known.exists():  # an older version cut them out
+            sources = self.store.records["source"][self.training]
+            return {str(name): {"licence": ""} for name in np.unique(sources)}
+        found: dict[str, dict[str, Any]] = json.loads(known.read_text(encoding="utf-8"))
+        return found
+
     def epochs(self, checkpoint: str = "best") -> int:
         """Epochs up to the one whose weights were kept: the best, or the last of ``"final"``."""
         history = json.loads((self.folder / "history.json").read_text(encoding="utf-8"))
@@ -142,7 +153,7 @@ def card_of(
         "training": {
             "epochs": epochs,
             "faces": counted,
-            "sources": sorted({str(s) for s in records["source"][run.training]}),
+            "data": run.collections(),
             "recipe": {k: v for k, v in asdict(recipe).items() if k not in {"weights", "start"}},
             **({"started_from": {"file": Path(recipe.start).name}} if recipe.start else {}),
         },

@@ -18,6 +18,7 @@ from convert.coco import read_coco, read_pixels
 from convert.detector.network import OFFSET_ZERO, SIZE_ZERO, STRIDES
 from convert.detector.score import LOW, MOST
 from convert.output import replace, writable, write_text
+from convert.sources import Origin, counted
 from maskedge.camera.frame import ChannelOrder, Frame
 from maskedge.errors import InputError, MaskedgeError
 from maskedge.modelfile import SCHEMA, ModelFile
@@ -202,7 +203,11 @@ def export(  # noqa: PLR0913 - what a user can choose
             "settings": history["settings"],
             "epochs": len(history["epochs"]),
             "mean_of": 1 + len(mean_with),
-            "pictures": dict(Counter(p.source for p in training)),
+            "data": counted(
+                Origin(p.source or part, part, p.licence, p.path)
+                for part, pictures in {"train": training, **sets}.items()
+                for p in pictures
+            ),
             "faces": dict(Counter(f.label for p in training for f in p.faces)),
         }
     }

@@ -124,6 +124,15 @@ def test_temperature_prior_and_figures_are_those_of_the_int8_network_itself(run,
     assert np.abs(moved).max() > 0
 
 
+def test_the_model_card_tells_what_the_run_was_trained_on(network, tmp_path):
+    for suffix in (".tflite", ".json"):
+        shutil.copy(network.with_suffix(suffix), tmp_path)
+    convert("report", "--models", tmp_path)
+    text = (tmp_path / "MODEL_CARD.md").read_text()
+    assert "| drawn | 40 | - | 12 | - | not stated: name it |" in text
+    assert "iAmEthanMai" not in text
+
+
 def test_a_run_goes_on_with_what_it_was_begun_with(data, run, tmp_path):
     """The command line needs to say no more than --resume; what can't change is refused."""
     out = tmp_path / "run"

@@ -116,6 +116,26 @@ def test_what_comes_out_can_be_trained_on(coco, tmp_path):
     assert (again / "val.json").read_text() == (out / "val.json").read_text()
 
 
+def test_a_licence_goes_with_the_pictures(coco, tmp_path):
+    """What a COCO file says of each picture, unless the user says it of all."""
+    file = coco / "people.json"
+    content = json.loads(file.read_text())
+    content["licenses"] = [{"id": 4, "name": "CC BY 4.0", "url": ""}, {"id": 5, "url": "https://a"}]
+    for number, image in enumerate(content["images"]):
+        image |= {"source": ["", "hall", "street"][number % 3], "license": [4, 5, 0][number % 3]}
+    file.write_text(json.dumps(content))
+    assert run(coco, "--out", tmp_path / "a").exit_code == 0
+    found = json.loads((tmp_path / "a" / "summary.json").read_text())["collections"]
+    said = {name: entry.pop("licence") for name, entry in found.items()}
+    assert said == {"source": "CC BY 4.0", "hall": "https://a", "street": ""}
+    assert sum(sum(entry.values()) for entry in found.values()) == 12
+    known = {p.source: p.licence for p in read_coco(tmp_path / "a/train.json", tmp_path)}
+    assert known == said
+    done = run(coco, "--out", tmp_path / "b", "--licence", "ours")
+    assert done.exit_code == 0
+    assert {p.licence for p in read_coco(tmp_path / "b/train.json", tmp_path)} == {"ours"}
+
+
 def test_checks_find_what_is_wrong_with_a_set(coco):
     names = sorted(p.name for p in (coco / "people").iterdir())
     (coco / "people" / names[0]).write_bytes(b"cut short")

@@ -1,9 +1,12 @@
 import json
+import re
 import shutil
 
 import pytest
 from click.testing import CliRunner
 
+from convert.card import WORDS_ARE_OF
+from convert.quantize import write_card
 from convert.report import command
 from maskedge.errors import InputError, UsageError
 from maskedge.modelfile import ModelFile, models_dir
@@ -191,6 +194,96 @@ def test_figures_of_another_network_are_refused(models, figures):
 def test_what_is_no_evaluation_is_refused(models, figures, text):
     figures.write_text(text)
     assert isinstance(run(models, figures).exception, InputError)
+
+
+OWN = {
+    "hall": {"licence": "CC BY 4.0", "train": 30, "val": 4, "test": 12},
+    "street": {"licence": "", "train": 7},
+}
+
+
+def own_network(models, **training):
+    """The copied classifier becomes one that isn't shipped, with these notes of its training."""
+    path = models / "mask_classifier.tflite"
+    card = json.loads(path.with_suffix(".json").read_text())
+    path.write_bytes(path.read_bytes() + bytes(16))
+    card = {k: v for k, v in card.items() if k not in {"schema", "sha256", "evaluations"}}
+    write_card(path, {**card, "training": {"epochs": 2, **training}})
+
+
+def test_words_of_the_shipped_networks_are_for_those_alone():
+    """Where this fails another network ships: see whether convert/card.md is true of it."""
+    assert {ModelFile.load(p).fingerprint for p in models_dir().glob("*.tflite")} == WORDS_ARE_OF
+
+
+def test_the_card_of_ones_own_network_tells_ones_own_pictures(models):
+    own_network(models, data=OWN)
+    done = run(models)
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert "note: mask_classifier.tflite: not as shipped" in done.output
+    text = (models / "MODEL_CARD.md").read_text()
+    assert "| hall | 30 | - | 4 | 12 | CC BY 4.0 |" in text
+    assert "| street | 7 | - | - | - | not stated: name it |" in text
+    shipped = (models_dir() / "MODEL_CARD.md").read_text()
+    collections = re.findall(r"^\| ([\w-]+/[\w-]+)", shipped, re.MULTILINE)
+    assert len(collections) >= 8
+    for collection in collections:
+        assert collection not in text
+    assert "$" not in text
+
+
+def test_a_licence_that_is_written_into_the_json_reaches_the_card(models):
+    own_network(models, data=OWN)
+    file = models / "mask_classifier.json"
+    card = json.loads(file.read_text())
+    card["training"]["data"]["street"]["licence"] = "of our own"
+    file.write_text(json.dumps(card))
+    assert run(models).exit_code == 0
+    assert "| street | 7 | - | - | - | of our own |" in (models / "MODEL_CARD.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("notes", "said"),
+    [
+        ({"sources": ["hall"]}, "| hall | - | - | - | - | not stated: name it |"),
+        ({"pictures": {"hall": 9}}, "| hall | 9 | - | - | - | not stated: name it |"),
+        ({}, "Collections not stated: name it."),
+    ],
+)
+def test_of_a_network_of_an_older_version_what_is_known_is_told(models, notes, said):
+    own_network(models, **notes)
+    assert run(models).exit_code == 0
+    assert said in (models / "MODEL_CARD.md").read_text()
+
+
+def test_the_card_tells_what_the_network_in_use_had_learnt_from(models):
+    first = ModelFile.load(models / "mask_classifier.tflite")
+    before = {"file": first.path.name, "sha256": first.sha256, "training": first.card["training"]}
+    data = {"door": {"licence": "", "train": 5}}
+    own_network(models, data=data, started_from=before)
+    assert run(models).exit_code == 0
+    text = (models / "MODEL_CARD.md").read_text()
+    said = (
+        f"went on from `mask_classifier.tflite` (`{first.fingerprint}`). As it ships with maskedge"
+    )
+    assert said in text
+    between = ModelFile.load(models / "mask_classifier.tflite")
+    descent = {**before, "sha256": between.sha256, "training": between.card["training"]}
+    own_network(models, data=OWN, started_from=descent)
+    assert run(models).exit_code == 0
+    text = (models / "MODEL_CARD.md").read_text()
+    assert text.index("| hall |") < text.index(between.fingerprint) < text.index("| door | 5 |")
+    assert text.index("| door | 5 |") < text.index(said)
+
+
+def test_shipped_networks_beside_ones_own_are_told_apart(models):
+    own_network(models, data=OWN)
+    for suffix in (".tflite", ".json"):
+        shutil.copy((models_dir() / "face_detector_320x320.tflite").with_suffix(suffix), models)
+    assert run(models).exit_code == 0
+    text = (models / "MODEL_CARD.md").read_text()
+    assert "`face_detector_320x320.tflite`:\n\nAs it ships with maskedge" in text
+    assert "| hall | 30 |" in text
 
 
 def test_a_folder_without_networks_is_said_to_be_so(tmp_path):
