@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from convert.backend import SEED, limit_threads, need_tensorflow
 from convert.card import table
@@ -21,6 +22,7 @@ from convert.classifier.recipe import Recipe
 from convert.contest import judge
 from convert.metrics import summary
 from convert.output import writable, write_text
+from convert.resume import same_settings
 from maskedge.errors import MaskedgeError, UsageError
 from maskedge.inference.preflight import preflight
 from maskedge.modelfile import ModelFile, models_dir
@@ -28,6 +30,8 @@ from maskedge.models import golden
 from maskedge.vision.masks import SHIPPED
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from convert.classifier.data import CropStore
     from convert.contest import Answers
 
@@ -36,6 +40,12 @@ DEFAULTS = Recipe(
 )  # fmt: skip
 """Gentle: a low rate for a few hundred steps, the first blocks left as they are."""
 
+SHARE = 0.5
+"""Of the user's own pictures in each batch."""
+BEGUN = "begun.json"
+"""In the folder of a run: the network that it began with, and the share."""
+FIXED = ("share", "steps", "batch", "rate", "freeze", "seed")
+"""Options that can't change when a run goes on: what it has learnt depends on them."""
 CURE = "train anew, in another --out, with a smaller --rate or fewer --steps"
 """What to do where the new network is too far from its own float form."""
 
@@ -56,6 +66,46 @@ def recipe_of(champion: ModelFile, **options: Any) -> Recipe:
     recipe = replace(DEFAULTS, **{k: getattr(first, k) for k in kept}, **options)
     other_kind = recipe.freeze == DEFAULTS.freeze and recipe.backbone != DEFAULTS.backbone
     return replace(recipe, freeze=None) if recipe.freeze == "none" or other_kind else recipe
+
+
+def begin(folder: Path, champion: ModelFile, share: float) -> None:
+    """Note what a run is begun with, besides its recipe."""
+    begun = {"model": str(champion.path.resolve()), "sha256": champion.sha256, "share": share}
+    write_text(folder / BEGUN, json.dumps(begun, indent=1))
+
+
+def as_begun(
+    folder: Path, model: Path | None, said: Mapping[str, Any]
+) -> tuple[ModelFile, Recipe, float]:
+    """Network in use, recipe and share with which a run goes on: those that it was begun with.
+
+    Args:
+        folder: of the run.
+        model: the network in use, where the user names it.
+        said: options that the user gives anew; only ``epochs`` may differ.
+
+    Raises:
+        UsageError: it was begun with another network or other options.
+        InputError: it can't be read how it was begun.
+    """
+    from convert.classifier.train import recorded
+
+    recipe = recorded(folder)
+    file = folder / BEGUN
+    begun = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}  # an older run
+    champion = ModelFile.load(model or Path(begun.get("model", models_dir() / SHIPPED)))
+    if champion.sha256 != begun.get("sha256", champion.sha256):
+        before = {"network in use": f"{begun['model']} ({begun['sha256'][:12]})"}
+        now = {"network in use": f"{champion.path} ({champion.fingerprint})"}
+        same_settings(folder, before, before, now)
+    share = said.get("share", begun.get("share", SHARE))
+    told = {name: value for name, value in said.items() if name != "share"}
+    if "freeze" in told:
+        told["freeze"] = recipe_of(champion, freeze=told["freeze"]).freeze
+    asked = replace(recipe, **told)
+    before = {"share": begun.get("share", share), **asdict(recipe)}
+    same_settings(folder, FIXED, before, {"share": share, **asdict(asked)})
+    return champion, asked, share
 
 
 def retrain(
@@ -199,7 +249,7 @@ FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 @click.option("--landmarks", type=FILE, help="YuNet's ONNX file: to draw masks on bare faces.")
 @click.option(
     "--share",
-    default=0.5,
+    default=SHARE,
     show_default=True,
     type=click.FloatRange(0, 1),
     help="Of your own pictures in each batch.",
@@ -267,8 +317,15 @@ def command(
     writable(out)
     from convert.classifier.own import open_store
 
-    champion = ModelFile.load(model or models_dir() / SHIPPED)
-    recipe = recipe_of(champion, **options)
+    if (out / "last" / "state.json").exists():
+        given = click.get_current_context().get_parameter_source
+        every = {**options, "share": share}
+        said = {k: v for k, v in every.items() if given(k) is ParameterSource.COMMANDLINE}
+        champion, recipe, share = as_begun(out, model, said)
+    else:
+        champion = ModelFile.load(model or models_dir() / SHIPPED)
+        recipe = recipe_of(champion, **options)
     store = open_store(data, others, out, landmarks, recipe)
+    begin(out, champion, share)
     report = retrain(champion, store, out, recipe, share=share)
     click.echo(f"{out / champion.path.name}: {report['reasons'][0]}; see {out / 'report.md'}")

@@ -110,8 +110,8 @@ def train(  # noqa: PLR0913 - two of them for retraining alone
     return keeper.history
 
 
-FIXED = ("backbone", "alpha", "size", "padding", "held_out")
-"""What can't change when a run goes on: its weights, crops or division depend on it."""
+FIXED = ("backbone", "alpha", "size", "padding", "held_out", "weights", "start", "freeze")
+"""What can't change when a run goes on: its weights, crops, division or layers depend on it."""
 
 
 def recorded(folder: Path) -> Recipe:

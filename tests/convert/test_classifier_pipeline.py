@@ -142,6 +142,10 @@ def test_a_run_goes_on_with_what_it_was_begun_with(data, run, tmp_path):
     done = convert(*asked, "--resume", "--size", 48, check=False)
     assert done.returncode == 64
     assert "was begun with size 32, not 48" in done.stderr
+    start = models_dir() / "mask_classifier.tflite"
+    done = convert(*asked, "--resume", "--start", start, check=False)
+    assert done.returncode == 64
+    assert f"was begun with start none, not {start}" in done.stderr
     assert (out / "recipe.json").read_bytes() == before
     convert(*asked, "--resume", "--epochs", 4, "--steps", 2)
     recipe = json.loads((out / "recipe.json").read_text())

@@ -17,7 +17,7 @@ from convert.classifier.batches import Batches, Mixed, split
 from convert.classifier.data import CropStore
 from convert.classifier.own import faces_to_test, mixer, open_store
 from convert.classifier.recipe import Recipe
-from convert.quantize import GateError
+from convert.quantize import GateError, write_card
 from convert.retrain import command
 from maskedge.config import ClassifierConfig, InferenceConfig
 from maskedge.errors import InputError, UsageError
@@ -282,7 +282,7 @@ def test_a_finished_folder_is_not_overwritten(accepted, champion, data):
     assert "no run to resume" in done.stderr
 
 
-def test_a_killed_run_goes_on(champion, data, accepted, tmp_path):
+def test_a_killed_run_goes_on(data, accepted, tmp_path):
     """As if killed in its second epoch: the first is not trained again."""
     out = tmp_path / "run"
     shutil.copytree(accepted[1], out)
@@ -291,13 +291,54 @@ def test_a_killed_run_goes_on(champion, data, accepted, tmp_path):
     state = json.loads((out / "last" / "state.json").read_text())
     state["history"].pop()
     (out / "last" / "state.json").write_text(json.dumps(state))
-    done = retrain(champion, data, out, "--resume")
+    begun = (out / "recipe.json").read_bytes()
+    done = convert("retrain", "--data", data, "--out", out, "--threads", 1, "--resume")
+    assert (out / "recipe.json").read_bytes() == begun
     assert "Epoch 2/2" in done.stdout
     assert "Epoch 1/2" not in done.stdout
     history = json.loads((out / "history.json").read_text())
     assert [e["epoch"] for e in history] == [1, 2]
     assert history[0] == state["history"][0]
     assert (out / "mask_classifier.tflite").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--share", 0.25), "share 0.5, not 0.25"),
+        (("--batch", 8), "batch 24, not 8"),
+        (("--steps", 31), "steps 30, not 31"),
+        (("--rate", 0.1), "rate 0.001, not 0.1"),
+        (("--seed", 9), "seed 1, not 9"),
+        (("--freeze", "pool"), "freeze none, not pool"),
+    ],
+)
+def test_a_run_does_not_go_on_with_other_options(accepted, data, words, said):
+    out = accepted[1]
+    before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    arguments = ("--data", data, "--out", out, "--epochs", 3, "--resume", *words)
+    done = CliRunner().invoke(command, [str(a) for a in arguments])
+    assert isinstance(done.exception, UsageError), done.output
+    assert f"{out}: was begun with {said}; go on with that, or train anew" in str(done.exception)
+    assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
+
+
+def test_a_run_does_not_go_on_from_another_network(accepted, champion, data, tmp_path):
+    out = accepted[1]
+    other = tmp_path / "mask_classifier.tflite"
+    other.write_bytes(champion.read_bytes() + bytes(16))
+    card = json.loads(champion.with_suffix(".json").read_text())
+    write_card(other, {k: v for k, v in card.items() if k not in {"schema", "sha256"}})
+    before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    arguments = ("--data", data, "--out", out, "--resume", "--model", other)
+    done = CliRunner().invoke(command, [str(a) for a in arguments])
+    assert isinstance(done.exception, UsageError), done.output
+    fingerprints = [ModelFile.load(path).fingerprint for path in (champion, other)]
+    assert re.search(
+        r"begun with network in use \S+ \({}\), not \S+ \({}\); go on with".format(*fingerprints),
+        str(done.exception),
+    )
+    assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
 
 
 def test_a_float_copy_is_scored_like_the_network_itself(champion, data, tmp_path):
