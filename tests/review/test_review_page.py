@@ -78,7 +78,7 @@ def labelling(served, browser):
     """The page in a tab, let in."""
     with tab(browser, viewport=DESK) as page:
         page.goto(served.link())
-        page.locator("#face[data-shown]").wait_for()
+        shown(page, 6)
         yield page
         assert page.said == []
 
@@ -339,7 +339,7 @@ def test_what_could_not_be_saved_is_told_and_asked_again(served, folder, browser
 def test_it_can_be_read_in_light_and_dark_and_used_on_a_phone(served, browser, scheme, size):
     with tab(browser, viewport=size, color_scheme=scheme, has_touch=size is PHONE) as page:
         page.goto(served.link())
-        page.locator("#face[data-shown]").wait_for()
+        shown(page, 6)
         page.locator("#opinion").click()
         found = page.evaluate(CONTRAST)
         assert found["bad"] == []
