@@ -31,6 +31,8 @@ VIDEO_SUFFIX = ".webm"
 VIDEO_CODEC = "VP80"
 CHATTER = b"OpenCV: FFMPEG: tag"
 """OpenCV tells that WebM calls the codec by another name, and uses that one."""
+LONGEST_HOLE = 60.0
+"""Seconds; a longer hole in a recording's time stamps is jumped over, not filled."""
 _KEPT = 0.9
 """Share of the written frames that a finished video must announce."""
 
@@ -131,7 +133,7 @@ class Copy:
         """
         picture = annotate.to_bgr(judged.frame)
         annotate.draw(picture, marks(judged))
-        self._take(picture)
+        self._take(picture, judged.time or 0.0)
         self._written += 1
 
     def finish(self) -> None:
@@ -155,7 +157,8 @@ class Copy:
         with suppress(OSError):
             self._part.unlink(missing_ok=True)
 
-    def _take(self, picture: NDArray[np.uint8]) -> None:
+    def _take(self, picture: NDArray[np.uint8], moment: float) -> None:
+        """Take a picture; in a video it belongs at ``moment``, seconds."""
         raise NotImplementedError
 
     def _close(self) -> None:
@@ -171,7 +174,7 @@ class Copy:
 class PictureCopy(Copy):
     """In the original's format."""
 
-    def _take(self, picture: NDArray[np.uint8]) -> None:
+    def _take(self, picture: NDArray[np.uint8], moment: float) -> None:  # noqa: ARG002 - it has none
         done, encoded = cv2.imencode(self.target.suffix, picture)
         if not done:
             raise self._failed("OpenCV can't encode this format")
@@ -182,24 +185,42 @@ class PictureCopy(Copy):
 
 
 class VideoCopy(Copy):
-    """WebM.
+    """WebM of a constant frame rate, as OpenCV writes no other.
+
+    Where the original's varies, pictures are repeated or left out, so that the copy stays within
+    one of its frames of the original.
 
     Args:
         target: the final name.
         fps: frames a second.
     """
 
+    _last: NDArray[np.uint8]
+
     def __init__(self, target: Path, fps: float) -> None:
         super().__init__(target)
         self._fps = fps
         self._writer: cv2.VideoWriter | None = None
+        self._start = 0.0
+        self._frames = 0
 
-    def _take(self, picture: NDArray[np.uint8]) -> None:
+    def _take(self, picture: NDArray[np.uint8], moment: float) -> None:
         # VP8 halves the colours' resolution: OpenCV would cut an odd edge off without a word.
         height, width = (edge - edge % 2 for edge in picture.shape[:2])
+        picture = picture[:height, :width]
         if self._writer is None:
             self._writer = self._open(width, height)
-        self._writer.write(picture[:height, :width])
+            self._start, self._last = moment, picture
+        missing = (moment - self._start) * self._fps - self._frames
+        if missing > LONGEST_HOLE * self._fps:
+            self._start += missing / self._fps
+            missing = 0.0
+        for _ in range(int(missing)):
+            self._writer.write(self._last)
+        self._last = picture
+        if missing > -1:
+            self._writer.write(picture)
+            self._frames += int(missing) + 1
 
     def _open(self, width: int, height: int) -> cv2.VideoWriter:
         fourcc = cv2.VideoWriter.fourcc(*VIDEO_CODEC)
@@ -220,7 +241,7 @@ class VideoCopy(Copy):
         reader = cv2.VideoCapture(str(self._part.absolute()), cv2.CAP_FFMPEG)
         announced = reader.get(cv2.CAP_PROP_FRAME_COUNT) if reader.isOpened() else 0
         reader.release()
-        if announced < _KEPT * self._written:
+        if announced < _KEPT * self._frames:
             raise self._failed("it came out damaged; is the disk full?")
 
 

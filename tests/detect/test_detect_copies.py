@@ -51,8 +51,8 @@ def broken_off(copies, one, fps, error, frames):
 
     def work():
         with copies.copy(one, fps) as made:
-            for _ in range(frames):
-                made.write(judged(moment=None if fps is None else 0.0))
+            for number in range(frames):
+                made.write(judged(moment=None if fps is None else number / fps))
             lay.extend(files(copies.folder))
             raise error
 
@@ -125,6 +125,28 @@ def test_a_video_copy_has_every_frame_at_its_speed(tmp_path, size):
     while (read := reader.read())[0]:
         shapes.append(read[1].shape)
     assert shapes == [(48, size[0] - size[0] % 2, 3)] * 20
+
+
+@pytest.mark.parametrize("fps", [8, 16, 25])
+def test_a_copy_keeps_step_where_the_frame_rate_varies(tmp_path, fps):
+    """Whatever rate the file tells: dense pictures, sparse ones, a hole, a broken time stamp."""
+    times = [*np.arange(0, 2, 1 / 30), *np.arange(2, 5, 1 / 3), *np.arange(8, 9, 1 / 20)]
+    times += [9 + 1e5 + n / fps for n in range(3)]
+    with Copies(tmp_path, []).copy(given("v.mkv"), fps) as made:
+        for number, moment in enumerate(times):
+            bits = np.array([255 * (number >> bit & 1) for bit in range(7)], np.uint8)
+            striped = np.broadcast_to(bits.repeat(16)[None, :, None], (48, 112, 3)).copy()
+            made.write(JudgedFrame(Frame(striped, ChannelOrder.RGB, moment), (), 3.0 + moment))
+    reader = cv2.VideoCapture(str(tmp_path / "v.webm"))
+    shown = []
+    while (read := reader.read())[0]:
+        stripes = read[1].mean(axis=(0, 2)).reshape(7, 16).mean(axis=1) > 127
+        shown.append(sum(int(white) << bit for bit, white in enumerate(stripes)))
+    assert len(shown) == pytest.approx(9 * fps + 3, abs=2)
+    assert shown[-1] == len(times) - 1
+    ends = [*times[1:], np.inf]
+    for slot, number in enumerate(shown[:-3]):
+        assert times[number] - 1.01 / fps <= slot / fps <= ends[number] + 1.01 / fps, slot
 
 
 def test_opencvs_chatter_about_webm_is_not_shown(tmp_path, capfd):
