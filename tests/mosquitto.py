@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import select
 import shutil
 import signal
@@ -14,11 +15,10 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion
 
 from maskedge.config import MqttConfig
 from maskedge.delivery.backoff import Backoff
+from maskedge.delivery.connection import Connection
 from maskedge.listen import Subscriber
 
 if TYPE_CHECKING:
@@ -38,17 +38,20 @@ def wait_for(condition, what="the condition", timeout=PATIENCE):
     return value
 
 
-def free_port():
-    """One that nobody else is given while this process lives: it stays bound.
+_OURS: list[socket.socket] = []
 
-    A server may listen there, as all of them set SO_REUSEADDR; until one does, it is refused.
+
+def free_port():
+    """A port at which nobody listens, and which the system gives to nobody else.
+
+    It stays bound as long as this process lives; a server that sets SO_REUSEADDR may listen there,
+    today or after a restart. Given back, it might be another worker's by then.
     """
-    kept = socket.socket()
-    kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    kept.bind(("127.0.0.1", 0))
-    port = kept.getsockname()[1]
-    kept.detach()
-    return port
+    ours = socket.socket()
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    ours.bind(("127.0.0.1", 0))
+    _OURS.append(ours)
+    return ours.getsockname()[1]
 
 
 class Mosquitto:
@@ -133,27 +136,14 @@ class Mosquitto:
         return path
 
     def retained(self, topic="#") -> dict[str, bytes]:
-        """What a newcomer is told: all that comes before the answer to a second question."""
-        told: dict[str, bytes] = {}
-        answered = []
-        client = Client(CallbackAPIVersion.VERSION2)
-
-        def ask(*_):
-            client.subscribe(topic)
-            client.subscribe("nothing")
-
-        def hear(_client, _userdata, message):
-            if message.retain:
-                told[message.topic] = message.payload
-
-        client.on_connect = ask
-        client.on_message = hear
-        client.on_subscribe = lambda *_: answered.append(True)
-        client.connect("127.0.0.1", self.port)
-        wait_for(lambda: client.loop() or len(answered) == 2, "the retained messages")
-        assert len(answered) == 2, "the connection is lost"
-        client.disconnect()
-        return told
+        """What a newcomer is told, all of it, however slow the machine."""
+        newcomer = f"newcomer-{secrets.token_hex(4)}"
+        connection = Connection(self.client(), newcomer, password=None, tls=None)
+        connection.open(PATIENCE)
+        for _ in range(2):  # the second answer comes after all that the first request brought
+            connection.subscribe([topic], PATIENCE)
+        connection.close()
+        return {said.topic: said.payload for said in connection.messages if said.retained}
 
     def passwords(self, **users: str) -> Path:
         """A password file of mosquitto's own making."""
@@ -177,13 +167,11 @@ class Eavesdropper:
 
     def __init__(self, broker: Mosquitto, folder: Path):
         self._file = folder / "eavesdropped"
-        port = str(broker.port)
+        self._port = str(broker.port)
+        how = ["-i", "eavesdropper", "-p", self._port, "-q", "1", "-t", "#", "-F", "%r %q %t %x"]
         with self._file.open("w") as out:
-            self._process = subprocess.Popen(
-                ["mosquitto_sub", "-p", port, "-q", "1", "-t", "#", "-F", "%r %q %t %x"],
-                stdout=out,
-            )
-        wait_for(lambda: "SUBACK" in broker.log(), "the eavesdropper")
+            self._process = subprocess.Popen(["mosquitto_sub", *how], stdout=out)
+        wait_for(lambda: "Sending SUBACK to eavesdropper" in broker.log(), "the eavesdropper")
 
     def rows(self) -> list[tuple[bool, int, str, bytes]]:
         """(retained, QoS, topic, payload) of each message so far."""
@@ -192,12 +180,16 @@ class Eavesdropper:
         return [(row[0] == "1", int(row[1]), row[2], bytes.fromhex(row[3])) for row in fields]
 
     def stop(self) -> dict[str, list[bytes]]:
-        """The payloads by topic."""
+        """The payloads by topic, of all that the broker has taken so far."""
+        last = f"eavesdropped/{secrets.token_hex(4)}"
+        subprocess.run(["mosquitto_pub", "-p", self._port, "-t", last, "-n"], check=True)
+        wait_for(lambda: any(row[2] == last for row in self.rows()), "the last word")
         self._process.terminate()
         self._process.wait()
         heard: dict[str, list[bytes]] = {}
         for _, _, topic, payload in self.rows():
             heard.setdefault(topic, []).append(payload)
+        del heard[last]
         return heard
 
 
@@ -244,7 +236,7 @@ class Relay:
                     ):
                         break
                 sink.sendall(data)
-        except OSError:
+        except (OSError, ValueError):  # select() calls a closed socket a bad value
             pass
         for end in (source, sink):
             with contextlib.suppress(OSError):
@@ -304,11 +296,15 @@ class Collector:
         return list(firsts.values())
 
     def drain(self):
-        """Wait until nothing more comes."""
+        """Wait until nothing more comes, and nothing is unread."""
         before = -1
-        while before != len(self.notices):
+        while before != len(self.notices) or self._unread():
             before = len(self.notices)
             time.sleep(0.5)
+
+    def _unread(self):
+        wire = self._subscriber._connection._client.socket()
+        return select.select([wire], [], [], 0)[0]
 
     def close(self):
         self._subscriber.stop()

@@ -178,7 +178,8 @@ def test_an_announcement_that_another_unit_has_cleared_comes_back(
     memory = tmp_path / "gate.json"
     Memory(memory).add(f"127.0.0.1:{broker.port}", TOPIC)
     publish(late.mqtt, root=late.topic_root, guests=[Announcer(late, memory)])
-    wait_for(lambda: not Memory(memory).topics(f"127.0.0.1:{broker.port}")[1:], "the clearing")
+    ours, place = [homeassistant.topic(late)], f"127.0.0.1:{broker.port}"
+    wait_for(lambda: Memory(memory).topics(place) == ours, "the clearing")
     both = {TOPIC, homeassistant.topic(late)}
     wait_for(lambda: set(broker.retained("homeassistant/#")) == both, "both units")
 

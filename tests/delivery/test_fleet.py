@@ -53,7 +53,8 @@ def count(centre, tmp_path):
     def start(*options):
         words = [sys.executable, EXAMPLES / "count_violations.py", "127.0.0.1", str(centre.port)]
         running.append(subprocess.Popen([*words, "--database", database, *options]))
-        wait_for(lambda: centre.log().count("count-") >= 2 * len(running), "the subscription")
+        said = "Sending SUBACK to count-"
+        wait_for(lambda: centre.log().count(said) == len(running), "the subscription")
         return running[-1]
 
     def counted():

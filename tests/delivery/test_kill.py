@@ -21,16 +21,19 @@ def check_kills(broker, port, collect, tmp_path, kills):
     subprocess.run(words, check=True, timeout=120 + 2 * kills)
     stored = log.read_text().split()
     assert len(stored) > kills / 4, "too few lives were long enough to say anything"
-    collector.drain()
+
+    def arrived():
+        return {event["event_id"] for event in collector.firsts()}
+
+    wait_for(lambda: {*stored} <= arrived(), "every event that was stored")
+    # On a wire that loses a client's last word, the will follows.
+    wait_for(lambda: "stopped" in collector.availability[-2:], "the clean end")
     firsts = collector.firsts()
     # Numbers are given without gaps where events are stored: a gap here is an event lost.
     assert [event["seq"] for event in firsts] == list(range(1, len(firsts) + 1))
-    assert {*stored} <= {event["event_id"] for event in firsts}
     copies = {(event["event_id"], event["seq"]) for event in collector.events}
     assert len(copies) == len(firsts)
     assert not list(path.parent.glob("*.aside-*"))
-    # On a wire that loses a client's last word, the will follows.
-    wait_for(lambda: "stopped" in collector.availability[-2:], "the clean end")
     return len(firsts), len(collector.events) - len(firsts)
 
 

@@ -312,8 +312,8 @@ def test_folder_that_cannot_be_made_then_can(tmp_path, make):
     assert (status.pending, status.in_memory) == (3, 3)
     assert "in-the-way" in status.error
     (tmp_path / "in-the-way").unlink()
-    wait_for(lambda: outbox.status().error is None, "the disk well again")
-    assert outbox.status().in_memory == 0
+    wait_for(lambda: outbox.status().in_memory == 0, "the disk well again")
+    assert outbox.status().error is None
     assert [row.seq for row in outbox.pending(9)] == [1, 2, 3]
     assert ids(outbox.pending(9)) == names(events)
     outbox.close()
@@ -394,31 +394,12 @@ def test_disk_full_and_free_again(small_disk, make, caplog, timed):
     (small_disk / "ballast").unlink()
     with timed("disk full: free until written (tried every 0.1 s; by default every 2 s)"):
         wait_for(lambda: outbox.status().error is None, "the disk well again")
-    assert outbox.status().in_memory < 900
+    wait_for(lambda: outbox.status().in_memory < 900, "events written")
     assert ids(outbox.pending(2000)) == names(waiting)
     complaints = [r for r in caplog.records if r.levelno == logging.ERROR]
     assert len(complaints) <= 2  # told once, not at each try
     outbox.delete(outbox.pending(2000))
     wait_for(lambda: outbox.status().pending == 0, "the deletion")
-    outbox.close()
-
-
-def test_what_a_full_disk_has_left_over_makes_it_not_well(small_disk, make):
-    outbox = Outbox(small_disk / "outbox.db")
-    fill(small_disk)
-    for slack in range(8):  # how much of its last block the log has left differs
-        while outbox.put(*make(1)):
-            pass
-        outbox.delete(row for row in outbox.pending(2000) if row.seq is None)
-        outbox._flush()  # the try that comes every RETRY_AFTER
-        assert "the disk is full" in outbox.status().error, slack
-        os.truncate(small_disk / "ballast", (small_disk / "ballast").stat().st_size - 8192)
-        assert outbox.put(*make(1))
-        assert outbox.status().in_memory == 0
-        assert "the disk is full" in outbox.status().error, slack
-    (small_disk / "ballast").unlink()
-    outbox.put(*make(1))
-    assert outbox.status().error is None
     outbox.close()
 
 
@@ -444,9 +425,13 @@ def test_disk_that_becomes_read_only_and_writable_again(small_disk, make, timed)
     outbox.close()
 
 
-def bytes_written(what="wchar"):
-    lines = Path("/proc/self/io").read_text(encoding="ascii").splitlines()
-    return int(dict(line.split(": ") for line in lines)[what])
+def bytes_written(outbox):
+    """By the two threads that use it: others may have work of their own."""
+    total = 0
+    for thread in (threading.get_native_id(), outbox._writer.native_id):
+        text = Path(f"/proc/self/task/{thread}/io").read_text(encoding="ascii")
+        total += int(dict(line.split(": ") for line in text.splitlines())["wchar"])
+    return total
 
 
 def test_nothing_is_written_while_nothing_happens(reopen, path, make):
@@ -454,24 +439,24 @@ def test_nothing_is_written_while_nothing_happens(reopen, path, make):
     outbox.put(*make(3))
     files = [path, path.with_name("outbox.db-wal")]
     before = [(file.stat().st_mtime_ns, file.stat().st_size) for file in files]
-    written = bytes_written()
+    written = bytes_written(outbox)
     time.sleep(1.0)
     outbox.pending(9)
     outbox.status()
     assert [(file.stat().st_mtime_ns, file.stat().st_size) for file in files] == before
-    assert bytes_written() == written
+    assert bytes_written(outbox) == written
 
 
 def test_an_alert_costs_few_bytes(reopen, make):
     """docs/decisions/0010: stored and deleted alone, some pages of the log, no whole new file."""
     outbox = reopen()
     outbox.put(*make(1))
-    before = bytes_written()
+    before = bytes_written(outbox)
     for event in make(20):
         outbox.put(event)
         outbox.delete(outbox.pending(1))
         wait_for(lambda: not outbox._done, "the deletion")
-    assert (bytes_written() - before) / 20 < 16 * 1024
+    assert (bytes_written(outbox) - before) / 20 < 16 * 1024
 
 
 def test_power_cut_in_the_middle_of_a_write(reopen, path, make, tmp_path):

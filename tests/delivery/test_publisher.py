@@ -91,7 +91,7 @@ def test_close_delivers_what_waits_before_it_says_stopped(
     publisher = publish(broker.client())
     wait_for(lambda: publisher.status().connected, "a connection")
     outbox.submit(*make(200))
-    assert publisher.close()
+    assert publisher.close(PATIENCE)
     assert not publisher.status().connected
     wait_for(lambda: collector.availability[-1:] == ["stopped"], "stopped")
     assert len(collector.events) == 200
@@ -135,6 +135,7 @@ def test_broker_killed_while_1000_events_flow(broker, outbox, publish, collect, 
             collector.drain()  # as is what it had acknowledged and not yet handed on
             broker.kill()
             wait_for(lambda: not collector.connected, "the subscriber's loss")
+            wait_for(lambda: not publisher.status().connected, "the unit's loss")
             broker.start()
             wait_for(lambda: collector.connected, "the subscriber's return")
             wire.open = True

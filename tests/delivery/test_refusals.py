@@ -79,6 +79,11 @@ class ScriptedBroker:
             self.taken.append(json.loads(payload)["seq"])
         client.sendall(b"\x40\x03" + packet + bytes([code]))
 
+    @property
+    def sent(self):
+        """The numbers of all violations that came, taken or not."""
+        return [json.loads(word)["seq"] for topic, word in [*self.received] if "violation" in topic]
+
     def close(self):
         self._server.close()
 
@@ -108,12 +113,12 @@ def test_a_refused_event_is_not_overtaken_by_later_ones(scripted, outbox, publis
     outbox.put(*make(100))
     wait_for(lambda: publisher.status().code == "broker-denied", "the refusal")
     assert "quota exceeded" in publisher.status().last_error
-    wait_for(lambda: publisher.status().in_flight == 0, "the end of the first window")
-    first = len(broker.received)  # one window; availability counts in it until its PUBACK
-    assert first in {20, 21}
-    wait_for(lambda: len(broker.received) > first, "another try")
+    wait_for(lambda: broker.sent.count(1) > 1, "another try")
     time.sleep(0.5)
-    assert len(broker.received) == first + 1  # with one event alone
+    sent = broker.sent
+    window = max(sent)
+    assert window in {19, 20}  # availability counts in it until its PUBACK
+    assert sent == [*range(1, window + 1), *[1] * (len(sent) - window)]  # then one event alone
     refusing.clear()
     assert publisher.wait_idle(PATIENCE)
     assert broker.taken == list(range(1, 101))
@@ -274,7 +279,7 @@ def test_a_broker_that_never_answers_a_guest_is_frozen(scripted, outbox, publish
     publisher = publish(broker.config, guests=[pictures], ack_timeout=0.5)
     wait_for(lambda: any("snapshot" in topic for topic, _ in broker.received), "the picture")
     outbox.put(*make(3))
-    wait_for(lambda: broker.taken == [1, 2, 3], "the events")
+    wait_for(lambda: {*broker.taken} == {1, 2, 3}, "the events")
     assert publisher.status().connects > 1
 
 
@@ -315,9 +320,9 @@ def test_a_broker_that_hangs_up_over_too_many_says_so(publish, outbox, make, mon
     broker = MiscountingBroker(lambda *_: 0)
     outbox.put(*make())
     publisher = publish(broker.config)
-    wait_for(lambda: publisher.status().connects == 5, "five connections")
-    wait_for(lambda: publisher.status().code == "broker-lost", "the loss")
-    assert "Receive Maximum); raise that limit" in publisher.status().last_error
+    wait_for(lambda: publisher.status().connects >= 5, "five connections")
+    said = wait_for(lambda: publisher.status().last_error, "the loss")
+    assert "Receive Maximum); raise that limit" in said
     broker.close()
 
 
