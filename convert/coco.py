@@ -67,6 +67,7 @@ class Picture:
             where the file doesn't say.
         negatives: what looks like a face and is none, boxes in pixels.
         licence: under which it may be used; empty where the file doesn't say.
+        cut: what of the file is the picture, whole pixels; None: all of it.
     """
 
     path: Path
@@ -77,6 +78,7 @@ class Picture:
     group: str = ""
     negatives: tuple[Box, ...] = ()
     licence: str = ""
+    cut: Box | None = None
 
     @property
     def drawn(self) -> tuple[Annotation, ...]:

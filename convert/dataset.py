@@ -23,13 +23,13 @@ import numpy as np
 
 from convert.backend import SEED
 from convert.coco import NEGATIVE
+from convert.faces import cut_out, pixels_of
 from convert.grouping import groups_of, split
 from convert.importers import READERS, UNREAD, fetch_kaggle, recognise, standard_label, unread
 from convert.likeness import both_ways
 from convert.output import writable, write_png, write_text
 from convert.sizes import fitted
 from convert.sources import Origin, counted
-from maskedge.camera.files import read_picture
 from maskedge.errors import InputError, UsageError
 from maskedge.vision.base import LABELS
 from maskedge.vision.masks import square_crop
@@ -87,7 +87,7 @@ def check(
     hashes: list[tuple[int, int]] = []
     for picture in progress(pictures):
         try:
-            pixels = read_picture(picture.path)
+            pixels = pixels_of(picture)
         except InputError:
             missing = not picture.path.exists()
             result.note("missing pictures" if missing else "corrupt pictures", picture.path.name)
@@ -152,8 +152,12 @@ def write_set(checked: Checked, parts: Sequence[str], out: Path) -> None:
         annotations: list[dict[str, Any]] = []
         licences = sorted({picture.licence for picture, _ in chosen if picture.licence})
         for number, (picture, group) in enumerate(chosen, 1):
-            name = _copied(number, picture.path)
-            shutil.copyfile(picture.path, out / part / name)
+            path = picture.path if picture.cut is None else picture.path.with_suffix(".png")
+            name = _copied(number, path)
+            if picture.cut is None:
+                shutil.copyfile(picture.path, out / part / name)
+            else:
+                write_png(out / part / name, pixels_of(picture))
             images.append(
                 {
                     "id": number, "file_name": name, "width": picture.width,
@@ -238,7 +242,7 @@ def contact_sheet(
         chosen = rng.permutation(len(found))[: rows * SHEET_COLUMNS]
         crops = []
         for picture, box in (found[i] for i in chosen):
-            crops.append(square_crop(read_picture(picture.path), box, SHEET_TILE))
+            crops.append(square_crop(pixels_of(picture), box, SHEET_TILE))
         blank = np.full((SHEET_TILE, SHEET_TILE, 3), 255, np.uint8)
         crops += [blank] * (-len(crops) % SHEET_COLUMNS)
         bar = np.full((18, SHEET_COLUMNS * SHEET_TILE, 3), 255, np.uint8)
@@ -268,12 +272,13 @@ def advice(summary: dict[str, Any], checked: Checked, shares: dict[str, float]) 
         if share > 0 and part not in summary["pictures"]
     ]
     largest, number = Counter(checked.groups).most_common(1)[0]
+    way = "--faces one" if summary["form"] == "folders" else "a folder per class, --faces one"
+    cut = "" if summary["cut_out"] else f"cut the faces out ({way}), "
     if number > max(1, len(checked.groups) / 2) and summary["split"] == "group":
         said.append(
             f"{number} of {len(checked.groups)} pictures are of one group, {largest}, and in one "
-            "part: they look alike, as a fixed camera's whole pictures do, or have one name; cut "
-            "faces out of such pictures (a folder per class), give a finer --group-by, or add "
-            "pictures of other places"
+            f"part: they look alike, as a fixed camera's whole pictures do, or have one name; {cut}"
+            "give a finer --group-by, or add pictures of other places"
         )
     said += [
         f"{part} has no {' and no '.join(labels)}: "
@@ -297,6 +302,13 @@ def _own_labels(pairs: Sequence[str]) -> dict[str, str]:
                 f"{', '.join(CATEGORIES)}"
             )
     return labels
+
+
+def _pattern(group_by: str | None) -> re.Pattern[str] | None:
+    try:
+        return re.compile(group_by) if group_by else None
+    except re.error as error:
+        raise UsageError(f"--group-by {group_by}: {error}") from error
 
 
 @click.command()
@@ -342,6 +354,12 @@ def _own_labels(pairs: Sequence[str]) -> dict[str, str]:
     help="Share for the test.",
 )
 @click.option(
+    "--faces",
+    type=click.Choice(["one", "largest"]),
+    help="Find the face in whole pictures of a folder per class and cut it out; of several faces: "
+    "one leaves the picture out, largest takes the largest.",
+)
+@click.option(
     "--licence",
     help="Under which the pictures may be used, for the model card; default: as a COCO file says.",
 )
@@ -366,6 +384,7 @@ def command(
     labels: tuple[str, ...],
     val: float,
     test: float,
+    faces: str | None,
     licence: str | None,
     group_by: str | None,
     how: str,
@@ -390,10 +409,7 @@ def command(
     if val + test >= 1:
         raise UsageError("--val and --test leave nothing to train on")
     own = _own_labels(labels)
-    try:
-        pattern = re.compile(group_by) if group_by else None
-    except re.error as error:
-        raise UsageError(f"--group-by {group_by}: {error}") from error
+    pattern = _pattern(group_by)
     writable(out)
     folder = fetch_kaggle(source, out / "download") if kind == "kaggle" else Path(source)
     if not folder.exists():
@@ -404,7 +420,16 @@ def command(
         replace(p, source=p.source or name, licence=licence or p.licence)
         for p in READERS[form](folder, images)
     ]
+    left_out: dict[str, list[str]] = {}
+    if faces:
+        if form != "folders":
+            raise UsageError(
+                f"--faces {faces}: is for a folder per class; {folder} is read as {form}, which "
+                "says where the faces are"
+            )
+        pictures, left_out = cut_out(pictures, own, largest=faces == "largest")
     checked = check(pictures, own, pattern, lambda p: tqdm(p, unit="picture", dynamic_ncols=True))
+    checked.problems |= left_out
     for path in () if form == "coco" else unread(images or folder):  # COCO names its pictures
         kind = path.suffix.lower()
         checked.note(f"{kind} files, left out, for they can't be read: {UNREAD}", path.name)
@@ -418,7 +443,7 @@ def command(
         together = [picture.path.name for picture in checked.pictures]
     parts = split(together, val, test, seed)
     write_set(checked, parts, out)
-    summary = {"source": source, "form": form, "split": how, "seed": seed}
+    summary = {"source": source, "form": form, "cut_out": faces, "split": how, "seed": seed}
     summary |= summarise(checked, parts)
     write_text(out / "summary.json", json.dumps(summary, indent=2))
     contact_sheet(checked.pictures, out / "contact_sheet.png", seed)
