@@ -16,6 +16,7 @@ from maskedge.delivery.outbox import OutboxStatus
 from maskedge.geometry import Box
 from maskedge.health.faults import FAULTS
 from maskedge.pipeline import FrameResult, PersonView
+from maskedge.web import app
 from maskedge.web.faulthelp import fault_help
 from maskedge.web.hub import VIOLATIONS, WANT, WATCH, Hub
 
@@ -206,7 +207,8 @@ def test_an_overview_is_made_only_while_somebody_wants_it(serve):
     assert hub.look_age() == 0
 
 
-def test_who_asks_for_the_status_waits_for_a_look_of_now(serve):
+def test_who_asks_for_the_status_waits_for_a_look_of_now(serve, monkeypatch):
+    monkeypatch.setattr(app, "FRESH", 60.0)  # so long is it waited for
     loop = serve()
     loop.look()
     loop.page._hub._overview_at = loop.page._hub._wanted_until = float("-inf")  # a minute later
