@@ -109,6 +109,23 @@ def test_another_bound_of_the_outbox_is_in_force_and_another_path_at_the_next_st
     assert not other.exists()
 
 
+def test_what_waits_across_a_rename_goes_below_the_new_name_and_tells_the_old(
+    broker, wire, running, collect
+):
+    """The user of a broker with access control may write below its own name alone."""
+    broker.start()
+    heard = collect()
+    wire.open = False
+    inside, unit = running("fake", mqtt={"host": "127.0.0.1", "port": wire.port})
+    inside.daemon._outbox.put(*violations(3))
+    unit.configure({**unit.settings, "device": "gate"})
+    wait_for(lambda: inside.daemon._config.device == "gate", "the reload")
+    wire.open = True
+    wait_for(lambda: len(heard.events) == 3, "the events")
+    assert {notice.device for notice in heard.notices} == {"gate"}
+    assert {event["device"] for event in heard.events} == {"door"}
+
+
 def test_another_interval_is_announced_to_home_assistant(broker, daemon):
     def expiry():
         told = broker.retained("homeassistant/#")
