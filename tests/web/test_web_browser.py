@@ -424,13 +424,14 @@ def test_after_a_restart_the_page_comes_back_by_itself(watched):
     watched.said.clear()  # the browser reports refused connections
 
 
+def impatient(route):
+    """The page's script, for which a unit is gone sooner."""
+    answer = route.fetch()
+    route.fulfill(response=answer, body=answer.text().replace("LOST = 20000", "LOST = 3000"))
+
+
 def test_a_unit_that_is_gone_without_a_word_doesnt_look_alive(serve, browser):
     """As when it loses its power: no connection ends, and nothing comes."""
-
-    def impatient(route):
-        answer = route.fetch()
-        route.fulfill(response=answer, body=answer.text().replace("LOST = 20000", "LOST = 3000"))
-
     wire = Relay(serve().start().port)
     with tab(browser) as page:
         page.route("**/page.js", impatient)
@@ -493,3 +494,23 @@ def test_getting_in_with_the_token_and_out_again(serve, browser, tmp_path):
         page.get_by_role("button", name="Log out").click()
         field.wait_for()
         assert page.context.cookies() == []
+
+
+def test_who_logs_out_of_a_unit_that_is_gone_is_told(serve, browser, tmp_path):
+    (tmp_path / "token").write_text(SECRET)
+    wire = Relay(serve(configuration(token_file=tmp_path / "token")).start().port)
+    with tab(browser) as page:
+        page.route("**/page.js", impatient)
+        page.goto(f"http://127.0.0.1:{wire.port}/")
+        page.get_by_label("Token").fill(SECRET)
+        page.keyboard.press("Enter")
+        live(page)
+        wire.delay = 3600.0
+        page.get_by_role("button", name="Log out").click()
+        page.get_by_text("Not logged out: no answer from the unit.").wait_for()
+        wire.delay = 0.0
+        page.locator("#link[data-state=live]").wait_for()
+        page.get_by_role("button", name="Log out").click()
+        page.get_by_label("Token").wait_for()
+        assert not page.locator("#logout-error").is_visible()
+    wire.close()

@@ -546,6 +546,14 @@ async function enter() {
   }
 }
 
+async function logOut() {
+  put($("logout-error"), "");
+  const how = { method: "DELETE", signal: AbortSignal.timeout(LOST) };
+  const answer = await fetch("session", how).catch(() => null);
+  if (answer?.ok) enter();
+  else put($("logout-error"), "Not logged out: no answer from the unit.");
+}
+
 async function logIn(event) {
   event.preventDefault();
   put($("login-error"), "");
@@ -578,10 +586,7 @@ function tick() {
 }
 
 $("login").addEventListener("submit", logIn);
-$("logout").addEventListener("click", async () => {
-  await fetch("session", { method: "DELETE" });
-  enter();
-});
+$("logout").addEventListener("click", logOut);
 $("pause").addEventListener("click", () => {
   state.paused = !state.paused;
   $("pause").setAttribute("aria-pressed", state.paused);
