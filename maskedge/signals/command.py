@@ -162,13 +162,13 @@ class CommandHook:
                     return
                 event = self._events.popleft()
             error = self._start(event)
-            self._count("commands_run" if error is None else "commands_failed")
             if error is not None:
                 log.info("%s for %s %s: %s", self._shown, event.label, event.type, error)
             with self._news:
                 self._error = None if error is None else f"{self._shown}: {error}"
                 if error is None and not self._events:
                     self._skipped = 0
+            self._count("commands_run" if error is None else "commands_failed")
 
     def _start(self, event: Violation) -> str | None:
         """Run the program once; returns what went wrong."""
