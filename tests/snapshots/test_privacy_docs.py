@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import yaml
-from mosquitto import Mosquitto, wait_for
+from mosquitto import PATIENCE, Mosquitto, wait_for
 
 from maskedge.config import SnapshotConfig
 from maskedge.delivery.mqtt import Publisher
@@ -47,7 +47,7 @@ def test_its_command_fetches_a_picture(tmp_path):
         wait_for(lambda: "SUBACK" in broker.log(), "the subscriber")
         publisher.start()
         pictures.put("maskedge/door/snapshot/one", b"\xff\xd8 picture \n\0 \xff\xd9")
-        assert fetch.wait(20) == 0
+        assert fetch.wait(PATIENCE) == 0
     finally:
         publisher.close(1.0)
         outbox.close()

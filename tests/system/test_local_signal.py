@@ -4,7 +4,7 @@ import csv
 import signal
 import sys
 
-from mosquitto import wait_for
+from mosquitto import PATIENCE, wait_for
 
 WRITER = """\
 import csv, json, sys
@@ -28,7 +28,7 @@ def test_lamp_and_command_follow_a_visit_without_a_broker(header, running, visit
     wait_for(lambda: pin.state == 1, "the lamp on")
     assert inside.daemon._teller.standing
     wait_for(lambda: inside.daemon._guard.ended, "the end of the recording")
-    inside._thread.join(20)
+    inside._thread.join(PATIENCE)
     assert inside.code == 0
     assert [bool(state.state) for state in pin.states] == [False, True, False]
     rows = list(csv.reader((unit.folder / "state/violations.csv").read_text().splitlines()))
