@@ -52,6 +52,7 @@ class _Session(threading.Thread):
         self.outcome: Exception | None = None
         self.frames = 0
         self.last_number = -1
+        self.excused_until = -math.inf
 
     def run(self) -> None:
         """Feed the guard until one of the two has enough."""
@@ -285,7 +286,10 @@ class CameraGuard:
             if verdict is not None:
                 self._finish(verdict)
                 return
-            self._lose(error)
+            if self.clock() < session.excused_until:
+                self._begin_again()
+            else:
+                self._lose(error)
             spent = 0.0 if session.frames else self.clock() - began
             if not self._pause(self._backoff(failures, spent)):
                 return
@@ -305,7 +309,8 @@ class CameraGuard:
                 asked, began = min(left, self.read_timeout), self.clock()
                 self._changed.wait(asked)
                 if self.clock() - began > asked + _STOPPED:  # nor could the camera's thread read
-                    session.deadline = max(session.deadline, self.clock() + session.limit)
+                    session.excused_until = self.clock() + session.limit
+                    session.deadline = max(session.deadline, session.excused_until)
             if self._closing:
                 return None
             self._session = None
@@ -347,6 +352,14 @@ class CameraGuard:
                 log.info("%s", error)
                 old = replace(old, state=CameraState.LOST, since=self.clock(), fps=0.0)
             self._status = replace(old, error=str(error))
+
+    def _begin_again(self) -> None:
+        """The process was stopped, longer than FFmpeg waits: no fault of the camera."""
+        log.info("%s: this process was stopped for a while; opened anew", self._status.name)
+        with self._changed:
+            self._status = replace(
+                self._status, state=CameraState.OPENING, since=self.clock(), error=None, fps=0.0
+            )
 
     def _backoff(self, failures: int, spent: float) -> float:
         """Seconds until the next attempt; the time that the last one took counts as waited."""

@@ -369,6 +369,42 @@ def test_a_process_that_was_stopped_blames_no_camera():
         assert process.communicate("\n" * 9)[0] == "1 0\n"
 
 
+IMPATIENT = """
+import sys, time
+from maskedge.camera.fake import FakeCamera
+from maskedge.camera.guard import CameraGuard, CameraState
+from maskedge.errors import CameraError
+
+class Stream(FakeCamera):
+    def read(self):
+        asked = time.monotonic()
+        sys.stdin.readline()
+        if time.monotonic() - asked > 2:
+            raise CameraError("the stream stopped")
+        return super().read()
+
+with CameraGuard(lambda: Stream(fps=0), read_timeout=2.0, reopen_delay=3.0) as guard:
+    print(guard.wait(30).number, flush=True)
+    while guard.status.state is CameraState.STREAMING:
+        time.sleep(0.01)
+    print(guard.status.state, guard.status.error, flush=True)
+    print(guard.wait(30).number, guard.status.reopens, flush=True)
+"""
+
+
+def test_a_stream_that_ends_as_the_process_was_stopped_is_opened_anew_and_not_blamed():
+    with subprocess.Popen(
+        [sys.executable, "-c", IMPATIENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        process.stdin.write("\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "0\n"
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(4)  # longer than a read may take
+        process.send_signal(signal.SIGCONT)
+        assert process.communicate("\n" * 9)[0] == "opening None\n0 1\n"
+
+
 def test_a_quiet_guard_costs_no_processor_time(guarded, until):
     guard = guarded(fake_camera(Show(1), Hang()))
     until(lambda: guard.status.frames == 1)
