@@ -68,8 +68,7 @@ def listening(broker, screen, **options):
     if not options.get("as_json"):
         wait_for(lambda: "marker" in screen.getvalue(), "the subscription")
     else:
-        wait_for(lambda: "maskedge-listen" in broker.log(), "the subscription")
-        time.sleep(0.5)
+        wait_for(lambda: "SUBACK to maskedge-listen" in broker.log(), "the subscription")
     return thread
 
 

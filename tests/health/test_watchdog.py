@@ -36,9 +36,10 @@ def test_lines_arrive_as_one_datagram(manager):
 
 def test_abstract_socket():
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as server:
-        server.bind("\0maskedge-test")
+        name = f"maskedge-test-{os.getpid()}"
+        server.bind(f"\0{name}")
         server.setblocking(False)
-        notifier = Notifier({"NOTIFY_SOCKET": "@maskedge-test"})
+        notifier = Notifier({"NOTIFY_SOCKET": f"@{name}"})
         notifier.send("READY=1")
         notifier.close()
         assert received(server) == ["READY=1"]

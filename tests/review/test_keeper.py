@@ -238,7 +238,7 @@ def test_a_full_disk_is_told_and_the_next_face_is_kept_once_there_is_room(
     wait_for(lambda: one.error, "an error")
     assert "No space left on device" in one.error
     assert str(small_disk) in one.error
-    assert not list(small_disk.glob(".*"))  # nothing half-written
+    wait_for(lambda: not list(small_disk.glob(".*")), "nothing half-written")
     (small_disk / "ballast").unlink()
     wait_for(lambda: one.error is None, "the error cleared")
     (later,) = cuts(50, 1)  # those that waited may still be coming

@@ -66,7 +66,10 @@ class DaemonProcess:
         self.process = None
 
     def configure(self, settings: dict):
-        self.config.write_text(yaml.safe_dump(settings))
+        """In one step: a busy machine may halt us for longer than a daemon waits for the rest."""
+        draft = self.config.with_suffix(".new")
+        draft.write_text(yaml.safe_dump(settings))
+        draft.replace(self.config)
 
     def start(self, *args, **environ):
         environ = {

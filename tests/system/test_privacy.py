@@ -11,7 +11,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -96,7 +95,6 @@ class Observed:
         self.listening = listening(self.pid)
         assert unit.wait() == 0, unit.log
         wait_for(lambda: collector.availability[-1:] == ["stopped"], "the last word")
-        time.sleep(0.3)
         self.messages = ears.stop()
         self.trace = strace.Trace.read(self._trace)
         self.events = collector.events
