@@ -37,6 +37,14 @@ def amount(text: str) -> float:
     return number
 
 
+def overlap(text: str) -> float:
+    """An intersection over union: above 0, 1 at most."""
+    number = float(text)
+    if not 0 < number <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is no overlap; one is above 0 and 1 at most")
+    return number
+
+
 def existing(text: str) -> Path:
     """A file or folder that is there.
 

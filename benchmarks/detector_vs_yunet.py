@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 from beside_yunet import both
-from commandline import Parser, count, existing, run
+from commandline import Parser, count, existing, overlap, run
 
 from convert.coco import Picture, read_coco, read_pixels
 from convert.detector.score import FLOOR, Found, Truth, score_detections
@@ -54,6 +54,13 @@ def main() -> None:
     )
     parser.add_argument("--input", type=int, choices=(320, 480, 640), default=320)
     parser.add_argument("--every", type=count, default=1, help="take only every so many pictures")
+    parser.add_argument(
+        "--iou",
+        type=overlap,
+        nargs="+",
+        default=[0.5, 0.3],
+        help="overlaps from which a box is right",
+    )
     options = parser.parse_args()
     cv2.setNumThreads(1)
     pictures = (
@@ -77,7 +84,7 @@ def main() -> None:
         result[name] = {"ms": round(float(np.median(values)), 2)}
         if options.coco:
             truth = [Truth.of(p, options.input) for p in pictures]
-            for iou in (0.5, 0.3):
+            for iou in options.iou:
                 figures = score_detections(answers[name], truth, iou=iou)
                 figures.pop("curve", None)
                 result[name][f"iou_{iou}"] = figures

@@ -67,6 +67,14 @@ def test_all_mistakes_at_once_each_with_line_key_and_cure(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("control", ["\\x1f", "\\x7f", "\\x85", "\\x9f"])
+def test_a_control_character_in_a_topic_is_refused(tmp_path, control):
+    """A broker hangs up on it (MQTT 5.0, 1.5.4)."""
+    path = write(tmp_path, f'device: "door{control}2"\n')
+    told = f"device must not contain '{control}': MQTT reserves it in topics"
+    assert problems(path) == [f"{path}:1: device: {told}"]
+
+
 def test_mistakes_inside_a_list_of_sections(tmp_path):
     path = write(
         tmp_path,
@@ -276,8 +284,8 @@ def test_relative_files_are_seen_from_the_configuration(tmp_path):
 
 
 def test_a_default_device_never_breaks_topics(monkeypatch):
-    monkeypatch.setattr("socket.gethostname", lambda: "a/b#c+d")
-    assert Config().topic_root == "maskedge/a-b-c-d"
+    monkeypatch.setattr("socket.gethostname", lambda: "a/b#c+d\x85e")
+    assert Config().topic_root == "maskedge/a-b-c-d-e"
 
 
 @given(st.binary(max_size=300))

@@ -62,7 +62,7 @@ __all__ = [
 
 def default_device() -> str:
     """The host's name, with what MQTT reserves replaced by ``-``."""
-    return re.sub(r"[+#/$\x00-\x1f]", "-", socket.gethostname()) or "maskedge"
+    return re.sub(f"[{re.escape(MQTT_RESERVED)}]", "-", socket.gethostname()) or "maskedge"
 
 
 class Config(Section):

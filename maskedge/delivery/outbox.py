@@ -228,10 +228,11 @@ class Outbox:
                 new, gone = list(self._waiting.values()), list(self._done.values())
                 self._writing = frozenset(row.event_id for row in new)
             self._store.look_aside()
-            if new or gone:
-                written = self._write(lambda: self._store.write(new, gone))
-            else:
-                written = self._error is None or self._write(self._store.probe)
+            written = not (new or gone) or self._read(lambda: self._store.write(new, gone))
+            # One write in what a full disk has left over doesn't make it well.
+            if written and self._error is not None and self._read(self._store.probe):
+                log.info("%s: the outbox can be written again", self._store.path)
+                self._error = None
             with self._changed:
                 self._writing = frozenset()
                 for row in new if written else ():
@@ -241,15 +242,6 @@ class Outbox:
                 self._changed.notify_all()
             self._note_oldest()
             return written
-
-    def _write(self, work: Callable[[], object]) -> bool:
-        """Do it; only a write that worked says that the disk is well again."""
-        if not self._read(work):
-            return False
-        if self._error is not None:
-            log.info("%s: the outbox can be written again", self._store.path)
-            self._error = None
-        return True
 
     def _read(self, work: Callable[[], object]) -> bool:
         recovered = self._store.recovered

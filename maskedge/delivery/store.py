@@ -13,8 +13,10 @@ the file before began (kept in ``<name>.numbers``): above any number given befor
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
+import tempfile
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -30,6 +32,9 @@ T = TypeVar("T")
 
 APPLICATION_ID = 0x4D45_4F42  # "MEOB"
 VERSION = 1
+
+ROOM = 32_768
+"""Bytes that are free on a disk that is well again: those of the next ten events."""
 
 _APART = 10**9  # more numbers than a file ever gives
 _HIGHEST = 2**53  # that JSON tells exactly
@@ -161,13 +166,15 @@ class EventStore:
         return self._run(work) if limit > 0 else []
 
     def probe(self) -> None:
-        """Write one page, to see whether the disk is well again.
+        """See whether the disk is well again: has room for the next events, takes a page.
 
         Raises:
             OutboxError: it isn't.
         """
 
         def work(database: sqlite3.Connection) -> None:
+            with tempfile.TemporaryFile(dir=self.path.parent) as file:
+                os.posix_fallocate(file.fileno(), 0, ROOM)
             database.execute(f"PRAGMA user_version = {VERSION}")
 
         self._run(work)
@@ -213,7 +220,7 @@ class EventStore:
 
     def _recover(self, error: Exception) -> None:
         """A full disk can still be read; after anything else the file is opened afresh."""
-        if self._database is not None and _code(error) == sqlite3.SQLITE_FULL:
+        if self._database is not None and _is_full(error):
             with suppress(sqlite3.Error):
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")
@@ -224,7 +231,7 @@ class EventStore:
         code = _code(error)
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return f"{self.path}: another process uses this outbox; stop it or set outbox.path"
-        if code == sqlite3.SQLITE_FULL:
+        if _is_full(error):
             return f"{self.path}: the disk is full; free some space"
         if isinstance(error, OSError):
             return f"{error.filename or self.path}: {error.strerror}; mend the disk or permissions"
@@ -353,6 +360,12 @@ def _pragma(database: sqlite3.Connection, name: str) -> int:
 def _code(error: Exception) -> int:
     """SQLite's primary result code; 0 for other errors."""
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def _is_full(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOSPC
+    return _code(error) == sqlite3.SQLITE_FULL
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:

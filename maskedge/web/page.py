@@ -36,8 +36,9 @@ class StatusPage:
         """Serve, if the configuration says so.
 
         Raises:
-            ConfigError: a token is missing or unusable, or the extra isn't installed.
-            WebError: it can't listen there.
+            ConfigError: a token is missing or unusable, the extra isn't installed, or the port
+                isn't permitted.
+            WebError: it can't listen there now.
         """
         self._loaded = loaded
         self._secret: str | None = None
@@ -129,7 +130,7 @@ class StatusPage:
         self.close()
         try:
             self._listen(new)
-        except WebError:
+        except (ConfigError, WebError):
             self._listen(old)
             self._start(self._loaded, access.token(old))
             raise
@@ -137,7 +138,12 @@ class StatusPage:
     def _listen(self, config: WebConfig) -> None:
         from maskedge.web.server import listen  # noqa: PLC0415 - of the extra `web`
 
-        self._socket = listen(config.host, config.port)
+        try:
+            self._socket = listen(config.host, config.port)
+        except WebError as error:
+            if isinstance(error.__cause__, PermissionError):  # however often it is tried
+                raise ConfigError(str(error)) from error
+            raise
 
     def _start(self, loaded: LoadedConfig, secret: str | None) -> None:
         import asyncio  # noqa: PLC0415 - only where something is served

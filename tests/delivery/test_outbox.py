@@ -403,6 +403,25 @@ def test_disk_full_and_free_again(small_disk, make, caplog, timed):
     outbox.close()
 
 
+def test_what_a_full_disk_has_left_over_makes_it_not_well(small_disk, make):
+    outbox = Outbox(small_disk / "outbox.db")
+    fill(small_disk)
+    for slack in range(8):  # how much of its last block the log has left differs
+        while outbox.put(*make(1)):
+            pass
+        outbox.delete(row for row in outbox.pending(2000) if row.seq is None)
+        outbox._flush()  # the try that comes every RETRY_AFTER
+        assert "the disk is full" in outbox.status().error, slack
+        os.truncate(small_disk / "ballast", (small_disk / "ballast").stat().st_size - 8192)
+        assert outbox.put(*make(1))
+        assert outbox.status().in_memory == 0
+        assert "the disk is full" in outbox.status().error, slack
+    (small_disk / "ballast").unlink()
+    outbox.put(*make(1))
+    assert outbox.status().error is None
+    outbox.close()
+
+
 def test_disk_that_becomes_read_only_and_writable_again(small_disk, make, timed):
     outbox = Outbox(small_disk / "outbox.db")
     outbox.close()

@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import json
+import os
 import re
 import socket
 import subprocess
@@ -74,6 +75,18 @@ def test_a_port_in_use_ends_the_start_with_one_line_and_69(daemon, visit_video):
     (line,) = [line for line in unit.log.splitlines() if line.startswith("maskedge:")]
     assert f"port {port}: another program does; stop it or change web.port" in line
     assert "Traceback" not in unit.log
+
+
+def test_a_port_that_is_not_permitted_ends_the_start_with_one_line_and_78(daemon, visit_video):
+    """It never mends itself by starting again: see RestartPreventExitStatus in the unit."""
+    if int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text()) <= 1:
+        pytest.skip("here anybody may listen at any port")
+    unit = daemon(visit_video, web={"enabled": True, "port": 1})
+    if os.geteuid() == 0:
+        unit.under = ("setpriv", "--bounding-set=-net_bind_service")
+    assert unit.start().wait() == 78
+    (line,) = [line for line in unit.log.splitlines() if line.startswith("maskedge:")]
+    assert "port 1: not permitted; choose a web.port above 1023" in line
 
 
 def test_a_missing_token_ends_the_start_with_one_line_and_78(daemon, visit_video):
