@@ -209,8 +209,10 @@ class Monitor:
         return camera.error or "no frames"
 
     def _behind(self) -> float:
-        _, processed, dropped = self._speed[0]
-        _, processed_now, dropped_now = self._speed[-1]
+        since, processed, dropped = self._speed[0]
+        now, processed_now, dropped_now = self._speed[-1]
+        if now - since < SPEED_WINDOW / 2:  # a stream begins with a burst of what was buffered
+            return 0.0
         lost = dropped_now - dropped
         total = processed_now - processed + lost
         return lost / total if total > 0 else 0.0
