@@ -277,7 +277,7 @@ class CameraGuard:
             except RuntimeError as refused:  # TasksMax= is reached
                 outcome: Exception | None = CameraError(f"{self._status.name}: {refused}")
             else:
-                outcome = self._watch(session)
+                outcome = self._watch(session, began)
             if outcome is None:
                 return
             error = _readable(outcome, self._status.name)
@@ -294,11 +294,23 @@ class CameraGuard:
             if not self._pause(self._backoff(failures, spent)):
                 return
 
-    def _watch(self, session: _Session) -> Exception | None:
-        """Wait for the session's end or its deadline; None: the guard is closing."""
+    def _watch(self, session: _Session, looked: float) -> Exception | None:
+        """Wait for the session's end or its deadline; None: the guard is closing.
+
+        Args:
+            session: it has been started.
+            looked: when, just before.
+        """
+        asked = 0.0
         with self._changed:
-            while session.outcome is None and not self._closing:
-                left = session.deadline - self.clock()
+            while True:
+                now = self.clock()
+                if now - looked > asked + _STOPPED:  # nor could the camera's thread read
+                    session.excused_until = now + session.limit
+                    session.deadline = max(session.deadline, session.excused_until)
+                if session.outcome is not None or self._closing:
+                    break
+                looked, left = now, session.deadline - now
                 if left <= 0:
                     self._session = None
                     self._hung.append(session)
@@ -306,11 +318,8 @@ class CameraGuard:
                         f"{self._status.name}: {session.doing} took longer than "
                         f"{session.limit:g} s: check the camera"
                     )
-                asked, began = min(left, self.read_timeout), self.clock()
+                asked = min(left, self.read_timeout)
                 self._changed.wait(asked)
-                if self.clock() - began > asked + _STOPPED:  # nor could the camera's thread read
-                    session.excused_until = self.clock() + session.limit
-                    session.deadline = max(session.deadline, session.excused_until)
             if self._closing:
                 return None
             self._session = None

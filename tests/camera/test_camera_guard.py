@@ -11,7 +11,7 @@ import pytest
 
 from maskedge.camera.fake import End, Fail, FakeCamera, Hang, Show, black, frozen
 from maskedge.camera.frame import Camera, ChannelOrder
-from maskedge.camera.guard import CameraGuard, CameraState
+from maskedge.camera.guard import CameraGuard, CameraState, _Session
 from maskedge.errors import CameraError, InputError
 
 SLOW = 20.0  # what a loaded machine may need for anything here
@@ -36,6 +36,12 @@ def guarded():
     yield make
     for guard in guards:
         guard.close()
+
+
+def loss(guard):
+    """The status, if the camera is lost: soon it may be back."""
+    status = guard.status
+    return status if status.state is CameraState.LOST else None
 
 
 def test_the_fake_is_a_camera():
@@ -144,10 +150,12 @@ def test_the_end_comes_after_the_last_frame(guarded, until):
 
 
 def test_a_read_that_hangs_is_abandoned_and_the_camera_opened_anew(guarded, until):
+    now = [0.0]
     fake = fake_camera(Show(3), Hang(), Show(None))
-    guard = guarded(fake, read_timeout=0.3, reopen_delay=1.0)
-    until(lambda: guard.status.state is CameraState.LOST)
-    assert "took longer than 0.3 s" in guard.status.error
+    guard = guarded(fake, read_timeout=0.3, reopen_delay=1.0, clock=lambda: now[0])
+    until(lambda: guard.status.frames == 3 and guard._session.deadline == 0.3)  # it reads
+    now[0] = 1.0
+    assert "took longer than 0.3 s" in until(lambda: loss(guard)).error
     until(lambda: guard.status.state is CameraState.STREAMING)
     assert guard.status.reopens == 1
     assert guard.hung == 1
@@ -170,8 +178,7 @@ def test_the_late_result_of_an_abandoned_read_is_ignored(guarded, until):
 
 def test_an_opening_that_hangs_is_abandoned_too(guarded, until):
     guard = guarded(fake_camera(Hang(when="open"), Show(None)), open_timeout=0.2, reopen_delay=1.0)
-    until(lambda: guard.status.state is CameraState.LOST)
-    assert "opening it took longer than 0.2 s" in guard.status.error
+    assert "opening it took longer than 0.2 s" in until(lambda: loss(guard)).error
     assert guard.wait(SLOW) is not None
 
 
@@ -233,8 +240,7 @@ def test_without_a_thread_to_be_had_it_is_lost_and_opened_once_there_is_one(
 @pytest.mark.parametrize("error", [ValueError("odd"), OSError(5, "EIO"), RuntimeError()])
 def test_an_exception_of_a_cameras_library_is_a_lost_camera(guarded, until, error):
     guard = guarded(fake_camera(Fail(error), Show(None)), reopen_delay=1.0)
-    until(lambda: guard.status.state is CameraState.LOST)
-    assert type(error).__name__ in guard.status.error
+    assert type(error).__name__ in until(lambda: loss(guard)).error
     assert guard.wait(SLOW) is not None
 
 
@@ -305,7 +311,7 @@ def test_stop_ends_a_wait_and_leaves_the_waiting_for_the_camera_to_close(guarded
     guard.stop()
     assert guard.wait(1) is None
     guard.stop()
-    guard.close()
+    guard.close(2 * SLOW)
     assert not session.is_alive()
     assert not fake.is_open
 
@@ -349,7 +355,7 @@ class Camera(FakeCamera):
         sys.stdin.readline()
         return super().read()
 
-with CameraGuard(lambda: Camera(fps=0), read_timeout=2.0) as guard:
+with CameraGuard(lambda: Camera(fps=0, live=False), read_timeout=2.0) as guard:
     for _ in range(2):
         print(guard.wait(30).number, guard.status.reopens, flush=True)
 """
@@ -383,7 +389,9 @@ class Stream(FakeCamera):
             raise CameraError("the stream stopped")
         return super().read()
 
-with CameraGuard(lambda: Stream(fps=0), read_timeout=2.0, reopen_delay=3.0) as guard:
+with CameraGuard(
+    lambda: Stream(fps=0, live=False), read_timeout=2.0, reopen_delay=3.0
+) as guard:
     print(guard.wait(30).number, flush=True)
     while guard.status.state is CameraState.STREAMING:
         time.sleep(0.01)
@@ -403,6 +411,23 @@ def test_a_stream_that_ends_as_the_process_was_stopped_is_opened_anew_and_not_bl
         time.sleep(4)  # longer than a read may take
         process.send_signal(signal.SIGCONT)
         assert process.communicate("\n" * 9)[0] == "opening None\n0 1\n"
+
+
+def test_a_stop_before_the_guards_first_look_blames_no_camera(guarded, until, monkeypatch):
+    now, start = [0.0], _Session.start
+
+    def stopped(session):
+        start(session)
+        until(lambda: session.doing == "a read" and session.deadline == SLOW)
+        now[0] = 100.0
+
+    monkeypatch.setattr(_Session, "start", stopped)
+    fake = fake_camera(Hang(), Show(None))
+    guard = guarded(fake, clock=lambda: now[0])
+    until(lambda: guard._session and guard._session.deadline == 100.0 + SLOW)
+    fake.release()
+    assert guard.wait(SLOW)
+    assert guard.status.reopens == 0
 
 
 def test_a_quiet_guard_costs_no_processor_time(guarded, until):
