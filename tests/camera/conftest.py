@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from mosquitto import free_port
 
 SERVER = Path(__file__).with_name("rtsp_server.py")
 SYSTEM_PYTHON = "/usr/bin/python3"
@@ -25,7 +26,7 @@ class RtspServer:
     def __init__(self, *auth: str) -> None:
         self._auth = auth
         self._process: subprocess.Popen[str] | None = None
-        self.port = 0
+        self.port = free_port()
         self.start()
 
     def url(self, path: str = "/cam", login: str = "") -> str:
@@ -35,9 +36,7 @@ class RtspServer:
         self._process = subprocess.Popen(
             [SYSTEM_PYTHON, SERVER, str(self.port), *self._auth], stdout=subprocess.PIPE, text=True
         )
-        word, port = self._process.stdout.readline().split()
-        assert word == "ready"
-        self.port = int(port)
+        assert self._process.stdout.readline() == f"ready {self.port}\n"
 
     def kill(self) -> None:
         if self._process is not None:

@@ -9,6 +9,7 @@ import time
 import cv2
 import numpy as np
 import pytest
+from mosquitto import free_port
 
 from maskedge.camera.frame import Camera, ChannelOrder
 from maskedge.camera.guard import CameraGuard, CameraState
@@ -51,13 +52,6 @@ def failure(url):
     for secret in ("wrong", "p%40ss", "p@ss"):
         assert secret not in message
     return message
-
-
-@pytest.fixture
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 @pytest.fixture
@@ -179,9 +173,10 @@ def test_an_unknown_host():
     assert "host 'no-such-host.invalid' is unknown" in failure("rtsp://no-such-host.invalid/cam")
 
 
-def test_a_refused_port(free_port):
-    message = failure(f"rtsp://joe:wrong@127.0.0.1:{free_port}/cam")
-    assert f"127.0.0.1 refuses port {free_port}: start its stream server" in message
+def test_a_refused_port():
+    port = free_port()
+    message = failure(f"rtsp://joe:wrong@127.0.0.1:{port}/cam")
+    assert f"127.0.0.1 refuses port {port}: start its stream server" in message
 
 
 @pytest.mark.parametrize(

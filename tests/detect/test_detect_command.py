@@ -24,10 +24,10 @@ from maskedge.scene import VISITS, Wearing, hall, wear
 
 
 def start(*args, **options):
+    """In pipes of one page: what isn't read keeps it from running ahead."""
     command = [sys.executable, "-m", "maskedge", "detect", *map(str, args)]
-    return subprocess.Popen(
-        command, **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | options
-    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "pipesize": 4096}
+    return subprocess.Popen(command, **{**pipes, "text": True, **options})
 
 
 def detect(*args, given=None, code=0, **options):

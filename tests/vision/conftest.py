@@ -1,5 +1,7 @@
 """The daemon's own vision and pipeline with the real networks, fed pictures."""
 
+import tracemalloc
+
 import pytest
 
 from maskedge.camera.frame import ChannelOrder, Frame
@@ -24,6 +26,28 @@ class Line:
         self.number += 1
         now = self.number / self.fps
         return self.pipeline.process(Frame(pixels, order, now, self.number), now)
+
+
+@pytest.fixture
+def peak():
+    """``peak(work)``: most bytes that it has allocated at a time.
+
+    The least of three runs: other threads allocate too, xdist's when it hears what to run next.
+    """
+
+    def measure(work):
+        tracemalloc.start()
+        try:
+            peaks = []
+            for _ in range(3):
+                tracemalloc.clear_traces()
+                work()
+                peaks.append(tracemalloc.get_traced_memory()[1])
+            return min(peaks)
+        finally:
+            tracemalloc.stop()
+
+    return measure
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
-
 import pytest
 
 from maskedge.bench.pictures import crowd as crowd_of
@@ -19,20 +17,16 @@ def crowd():
     return crowd_of(*SIZE, 4)[..., ::-1].copy()
 
 
-def test_the_steady_state_allocates_nothing_of_a_frames_size(crowd, open_line):
+def test_the_steady_state_allocates_nothing_of_a_frames_size(crowd, open_line, peak):
     line = open_line(verdict=EVERY_FRAME)
     results = [line.step(crowd, ChannelOrder.BGR) for _ in range(5)]
     assert results[-1].classified == 4
-    tracemalloc.start()
-    try:
-        for _ in range(3):
-            assert line.step(crowd, ChannelOrder.BGR).classified == 4
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+
+    def step():
+        assert line.step(crowd, ChannelOrder.BGR).classified == 4
 
     small = 320 * 180 * 3  # the least that a copy of the picture would take
-    assert peak < small
+    assert peak(step) < small
 
 
 @pytest.mark.parametrize("faces", [0, 4])
