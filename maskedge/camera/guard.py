@@ -286,7 +286,7 @@ class CameraGuard:
             if verdict is not None:
                 self._finish(verdict)
                 return
-            if self.clock() < session.excused_until:
+            if session.frames and self.clock() < session.excused_until:
                 self._begin_again()
             else:
                 self._lose(error)

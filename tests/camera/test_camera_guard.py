@@ -430,6 +430,37 @@ def test_a_stop_before_the_guards_first_look_blames_no_camera(guarded, until, mo
     assert guard.status.reopens == 0
 
 
+GONE = """
+import sys, time
+from maskedge.camera.fake import FakeCamera
+from maskedge.camera.guard import CameraGuard
+from maskedge.errors import CameraError
+
+class Gone(FakeCamera):
+    def open(self):
+        print("asked", flush=True)
+        sys.stdin.readline()
+        raise CameraError("unplugged")
+
+with CameraGuard(Gone, read_timeout=1.0, reopen_delay=30.0, reopen_delay_max=30.0) as guard:
+    begin = guard.status.since
+    while guard.status.since == begin:
+        time.sleep(0.01)
+    print(guard.status.state, guard.status.error)
+"""
+
+
+def test_a_camera_that_gave_nothing_before_the_process_was_stopped_is_lost():
+    with subprocess.Popen(
+        [sys.executable, "-c", GONE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "asked\n"
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(3)
+        process.send_signal(signal.SIGCONT)
+        assert process.communicate("\n")[0] == "lost unplugged\n"
+
+
 def test_a_quiet_guard_costs_no_processor_time(guarded, until):
     guard = guarded(fake_camera(Show(1), Hang()))
     until(lambda: guard.status.frames == 1)
