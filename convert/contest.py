@@ -4,7 +4,9 @@ Each criterion is a difference of two paired figures with a 95 % interval by boo
 (near-duplicates, frames of one clip: faces of one group stand or fall together; Efron and
 Tibshirani, 1993, ch. 8). A criterion is *worse* when the difference is beyond its margin, and by
 more than one face, or when the whole interval lies below zero. Of few groups all samples are nearly
-alike, so that intervals of theirs decide nothing. McNemar's exact test (1947), of groups by most of
+alike, so that intervals of theirs decide nothing. The calibration error of some hundred faces is
+mostly chance: it must besides be larger than what swapping the networks' answers makes of it
+(permutation test; docs/decisions/0091). McNemar's exact test (1947), of groups by most of
 their faces, says whether all together show a difference.
 """
 
@@ -74,7 +76,8 @@ class Criterion:
         low: lower end of its 95 % interval.
         high: upper end.
         margin: what may be lost.
-        verdict: ``better``, ``worse``, ``as good``, ``too few faces`` or ``too few groups``.
+        verdict: ``better``, ``worse``, ``as good``, ``may be chance``, ``too few faces`` or ``too
+            few groups``.
     """
 
     name: str
@@ -116,12 +119,16 @@ class Bootstrap:
         number = int(self._group.max()) + 1
         drawn = np.random.default_rng(seed).multinomial(number, [1 / number] * number, RESAMPLES)
         self._drawn = drawn.astype(np.float64)
+        self._seed = seed
 
     def sums(self, values: NDArray[Any]) -> NDArray[np.float64]:
         """Sums of values (N, ...) over the faces of each bootstrap sample: (RESAMPLES, ...)."""
-        by_group = np.zeros((self._drawn.shape[1], *values.shape[1:]))
-        np.add.at(by_group, self._group, values)
-        return self._drawn @ by_group
+        return self._drawn @ self._by_group(values)
+
+    def _by_group(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        sums = np.zeros((self._drawn.shape[1], *values.shape[1:]))
+        np.add.at(sums, self._group, values)
+        return sums
 
     def share(
         self,
@@ -150,7 +157,7 @@ class Bootstrap:
 
     def calibration(self, test: Answers) -> Criterion:
         """Compare expected calibration errors, 15 equal bins."""
-        errors, samples = [], []
+        errors, samples, every = [], [], []
         for scores in (test.champion, test.challenger):
             confidence, right = scores.max(1), scores.argmax(1) == test.truth
             bins = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
@@ -158,19 +165,41 @@ class Bootstrap:
             gaps[np.arange(len(right)), bins] = right - confidence
             errors.append(float(np.abs(gaps.sum(0)).sum() / len(right)))
             samples.append(np.abs(self.sums(gaps)).sum(1) / self.sums(np.ones(len(right))))
+            every.append(gaps)
         name, differences = "calibration error (ECE)", samples[0] - samples[1]
         both, difference = (errors[0], errors[1]), errors[0] - errors[1]
         number = len(test.truth), self._drawn.shape[1]
-        return _criterion(name, number, both, (difference, differences), MARGIN_ECE)
+        chance = self._by_chance(*every) <= difference
+        p = (1 + int(chance.sum())) / (1 + RESAMPLES)
+        change = difference, differences
+        return _criterion(name, number, both, change, MARGIN_ECE, told=p < SIGNIFICANT)
+
+    def _by_chance(
+        self, champion: NDArray[np.float64], challenger: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Differences of calibration errors where each group's answers are whose they may be.
+
+        Args:
+            champion: how much oftener each face is right than said, in its bin (N, ECE_BINS).
+            challenger: likewise.
+        """
+        old, new = self._by_group(champion), self._by_group(challenger)
+        coins = np.random.default_rng(self._seed).integers(0, 2, (RESAMPLES, len(old)))
+        first = coins @ (old - new) + new.sum(0)
+        second = old.sum(0) + new.sum(0) - first
+        return np.asarray((np.abs(first) - np.abs(second)).sum(1) / len(champion))
 
 
-def _criterion(
+def _criterion(  # noqa: PLR0913 - what a criterion is made of
     name: str,
     number: tuple[int, int],
     values: tuple[float, float],
     change: tuple[float, NDArray[np.float64]],
     margin: float,
+    *,
+    told: bool = True,
 ) -> Criterion:
+    """A criterion with its verdict; ``told``: a loss is more than chance explains."""
     difference, samples = change
     faces, groups = number
     low, high = np.quantile(samples[np.isfinite(samples)], [0.025, 0.975])
@@ -179,7 +208,7 @@ def _criterion(
     elif faces < LEAST:
         verdict = "too few faces"
     elif difference < -max(margin, 1.5 / faces):
-        verdict = "worse"
+        verdict = "worse" if told or groups < LEAST_GROUPS else "may be chance"
     elif groups < LEAST_GROUPS:
         verdict = "too few groups"
     else:

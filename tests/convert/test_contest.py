@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from convert.contest import Answers, Bootstrap, judge, mcnemar
+from maskedge.vision.masks import softmax
 
 
 def scores(called, confidence=0.9):
@@ -192,3 +195,40 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
         row = Bootstrap(np.arange(200), seed).share("x", (old, new), every, 0.01)
         covered += row.low <= 0 <= row.high
     assert 50 <= covered <= 60
+
+
+def calibrations(sure, trials, faces=100):
+    """Verdicts on the calibration of a network whose logits are so many times what is right.
+
+    Both see each face's label through noise that is nearly the same; the one in use is calibrated.
+    """
+    rng, found = np.random.default_rng(3), []
+    for _ in range(trials):
+        truth = rng.integers(0, 3, faces)
+        common = rng.normal(size=(faces, 3))
+        seen = [np.eye(3)[truth] + 0.35 * common + 0.08 * rng.normal(size=(faces, 3)) for _ in "ab"]
+        first, second = (
+            softmax((s / 0.36**2 * k), 1.0) for s, k in zip(seen, (1, sure), strict=True)
+        )
+        zeros = np.zeros(faces, int)
+        test = replace(contest(zeros, zeros, truth=truth), champion=first, challenger=second)
+        found.append(Bootstrap(test.groups).calibration(test))
+    return found
+
+
+def test_chance_seldom_refuses_a_network_that_is_as_well_calibrated():
+    rows = calibrations(1, trials=100)
+    lost = [row for row in rows if row.difference < -0.015]
+    assert len(lost) > 0.1 * len(rows)  # more than the margin, by chance
+    assert sum(row.verdict == "worse" for row in rows) <= 0.1 * len(rows)
+    assert {row.verdict for row in lost} <= {"worse", "may be chance"}
+
+
+def test_a_network_that_is_calibrated_worse_is_refused_where_that_can_be_told():
+    rows = calibrations(0.5, trials=40)
+    assert sum(row.verdict == "worse" for row in rows) > 0.7 * len(rows)
+
+
+def test_of_few_groups_a_loss_of_calibration_refuses_for_chance_can_not_be_told():
+    test = contest(wrong(30), wrong(30), confidence=(0.9, 0.999), groups=np.arange(300) % 4)
+    assert verdicts(test)["calibration error (ECE)"] == "worse"
