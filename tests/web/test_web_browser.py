@@ -496,7 +496,7 @@ def test_getting_in_with_the_token_and_out_again(serve, browser, tmp_path):
         assert page.context.cookies() == []
 
 
-def test_who_logs_out_of_a_unit_that_is_gone_is_told(serve, browser, tmp_path):
+def test_who_logs_out_of_a_unit_that_is_gone_or_into_one_is_told(serve, browser, tmp_path):
     (tmp_path / "token").write_text(SECRET)
     wire = Relay(serve(configuration(token_file=tmp_path / "token")).start().port)
     with tab(browser) as page:
@@ -513,4 +513,8 @@ def test_who_logs_out_of_a_unit_that_is_gone_is_told(serve, browser, tmp_path):
         page.get_by_role("button", name="Log out").click()
         page.get_by_label("Token").wait_for()
         assert not page.locator("#logout-error").is_visible()
+        wire.delay = 3600.0
+        page.get_by_label("Token").fill(SECRET)
+        page.keyboard.press("Enter")
+        page.locator("#login-error").get_by_text("No answer from the unit.").wait_for()
     wire.close()

@@ -558,7 +558,8 @@ async function logIn(event) {
   event.preventDefault();
   put($("login-error"), "");
   try {
-    const answer = await fetch("session", { method: "POST", body: $("token").value });
+    const how = { method: "POST", body: $("token").value, signal: AbortSignal.timeout(LOST) };
+    const answer = await fetch("session", how);
     if (answer.ok) {
       $("token").value = "";
       await enter();
