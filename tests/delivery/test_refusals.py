@@ -13,6 +13,7 @@ import pytest
 from mosquitto import PATIENCE, wait_for
 
 from maskedge.config import Config, MqttConfig
+from maskedge.delivery import mqtt as delivery
 from maskedge.delivery import problems
 from maskedge.delivery.announcer import Announcer, Memory
 from maskedge.snapshots.sender import SnapshotSender
@@ -235,8 +236,9 @@ class StrictBroker(ScriptedBroker):
 
 @pytest.mark.parametrize("most", [1, 2, 5])
 def test_values_events_and_guests_share_what_the_broker_takes(
-    outbox, publish, make, tmp_path, most
+    outbox, publish, make, tmp_path, most, monkeypatch
 ):
+    monkeypatch.setattr(delivery, "_LAST_WORD", PATIENCE)
     broker = StrictBroker(most)
     config = Config(device="door", mqtt=broker.config)
     stale = [f"homeassistant/device/maskedge_{old}/config" for old in ("gate", "porch", "hall")]
@@ -255,7 +257,7 @@ def test_values_events_and_guests_share_what_the_broker_takes(
     assert {"maskedge/door/state", "maskedge/door/health", *stale} <= dict(broker.received).keys()
     outbox.put(*make(200))
     publisher.publish_state({"people": 1})
-    assert publisher.close(2.0)
+    assert publisher.close(PATIENCE + 1.0)  # a second for the events, the rest for the last word
     assert broker.received[-1] == ("maskedge/door/availability", b"stopped")
     assert broker.taken == list(range(1, len(broker.taken) + 1))
     assert broker.hung_up == 0
