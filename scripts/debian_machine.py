@@ -206,8 +206,7 @@ class Unit:
 
     def __init__(self, debian: Debian) -> None:
         self.debian = debian
-        with closing(socket.create_server(("127.0.0.1", 0))) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
 
     def install(self, *args: str) -> Done:
         """Run install.sh as a careful root does, whose files nobody else may read."""
@@ -305,6 +304,12 @@ class Unit:
         shutil.copytree(self.debian.file(STATE), copy)
         with closing(sqlite3.connect(copy / "outbox.db")) as database:
             return [row[0] for row in database.execute("SELECT event_id FROM events ORDER BY seq")]
+
+
+def free_port() -> int:
+    """One of loopback's."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        return int(free.getsockname()[1])
 
 
 def wait_for(condition: Callable[[], object], seconds: float = 60) -> float | None:

@@ -39,6 +39,18 @@ die() {
 }
 # In a chroot or a folder there is no manager to talk to.
 managed() { [ -z "$root" ] && [ -d /run/systemd/system ]; }
+# `venv` is a link to the environment in force. One rename puts another one in its place.
+put_in_force() {
+  ln -sfn "${1##*/}" "$prefix/venv.link"
+  mv -T "$prefix/venv.link" "$prefix/venv"
+}
+# Away with environments that are neither in force nor in use, as by a service not yet restarted.
+tidy() {
+  needed="$prefix/$(readlink "$prefix/venv")/ $(cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' ' ')"
+  for folder in "$prefix"/venv.*; do
+    case $needed in *"$folder/"*) ;; *) rm -rf "$folder" ;; esac
+  done
+}
 
 for argument in "$@"; do
   case $argument in
@@ -91,6 +103,8 @@ esac
 mkdir -p "$prefix"
 exec 9<"$prefix"
 flock -n 9 || die "another install.sh is at work: wait for it"
+trap 'tidy; rm -rf "$work"; sync' EXIT # it may be unplugged as soon as this has ended
+tidy
 
 # A Pi that was just switched on may be updating its packages: wait for it.
 apt() {
@@ -123,71 +137,80 @@ for part in pyproject.toml setup.py MANIFEST.in README.md LICENSE maskedge conve
   cp -R "$here/$part" "$work/source"
 done
 cp "$here/docs/faults.md" "$work/source/docs"
-# What the new program makes of the configuration, before the old one is touched. Where it doesn't
-# even run with the old one's packages, it is asked again once it is installed.
-if [ -e "$etc/config.yaml" ] && [ -x "$prefix/venv/bin/python" ]; then
-  code=0
-  PYTHONPATH=$work/source "$prefix/venv/bin/python" -B -P -m maskedge check \
-    --config "$etc/config.yaml" --set web.enabled=false >/dev/null 2>"$work/check" || code=$?
-  if [ "$code" = 78 ]; then
-    cat "$work/check" >&2
-    die "this is to be corrected first; nothing was changed" 78
-  fi
+# A new environment beside the one in force, which runs on untouched until all is ready, whatever
+# interrupts this. It begins with hard links to what is there: pip replaces files, it changes none.
+old=$prefix/$(readlink "$prefix/venv" || echo venv)
+reuse=no space=500
+case $("$old/bin/python" -m pip --version 2>/dev/null) in
+*" from $old/"*) [ -e "$prefix/unfinished" ] || reuse=yes space=100 ;; # an earlier install.sh's mark
+esac
+free=$(($(stat -f -c '%a * %S' "$prefix") / 1000000))
+[ "$free" -ge "$space" ] || die "too little space: $free MB are free in /opt/maskedge, it needs $space MB"
+new=$(mktemp -d "$prefix/venv.XXXXXX")
+chmod 755 "$new"
+if [ "$reuse" = yes ]; then
+  cp -al "$old/." "$new"
+  find "$new/bin" -type f -exec sed -i "s#$old#$new#" {} +
+else # a first one, or the system was upgraded to another Python
+  python3 -m venv --system-site-packages "$new"
 fi
-# After a power cut files may be empty that pip takes for installed: what another boot began is void.
-boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo unknown)
-unfinished=$prefix/unfinished
-if [ -e "$unfinished" ] && [ "$(cat "$unfinished")" != "$boot" ]; then rm -rf "$prefix/venv"; fi
-echo "$boot" >"$unfinished"
-sync
-# After an upgrade of the system to another Python the old environment doesn't work any more.
-"$prefix/venv/bin/python" -m pip --version >/dev/null 2>&1 ||
-  python3 -m venv --clear --system-site-packages "$prefix/venv"
-"$prefix/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir \
-  --upgrade "$work/source[web]" || {
-  rm -f "$unfinished" # pip has taken back what it began
-  die "pip could not install it: is there a network, and space on the disk?"
-}
-sync
-rm -f "$unfinished"
+"$new/bin/python" -m pip install --quiet --disable-pip-version-check --no-cache-dir \
+  --upgrade "$work/source[web]" ||
+  die "pip could not install it: is there a network, and space on the disk? Nothing was changed"
 
 # A file is there whole or not at all, whatever interrupts this.
 put() { install -m 0644 "$1" "$2.new" && mv -f "$2.new" "$2"; }
 mkdir -p "$etc" "$(dirname "$unit")" "$(dirname "$rule")" "$(dirname "$command")"
-[ -e "$command" ] || ln -sf /opt/maskedge/venv/bin/maskedge "$command"
 if [ -e "$etc/config.yaml" ]; then
   put "$here/config.yaml" "$etc/config.yaml.new"
   say "kept /etc/maskedge/config.yaml; today's defaults are in config.yaml.new"
 else
   put "$here/config.yaml" "$etc/config.yaml"
 fi
-"$prefix/venv/bin/maskedge" check --config "$etc/config.yaml" >/dev/null ||
-  die "this is to be corrected first; the running service is left as it is" $?
-put "$here/systemd/maskedge.service" "$unit"
+"$new/bin/maskedge" check --config "$etc/config.yaml" >/dev/null ||
+  die "this is to be corrected first; what is installed is left as it is" $?
 put "$here/systemd/60-maskedge-coral.rules" "$rule"
 
 # The manual page, and the shells' Tab key.
 mkdir -p "$(dirname "$manual")"
-"$prefix/venv/bin/maskedge" man >"$manual"
+"$new/bin/maskedge" man >"$manual"
 for completion in $completions; do
   mkdir -p "$(dirname "${completion#*:}")"
-  "$prefix/venv/bin/maskedge" completion "${completion%%:*}" >"${completion#*:}"
+  "$new/bin/maskedge" completion "${completion%%:*}" >"${completion#*:}"
 done
 
 if [ -z "$root" ]; then
   for group in plugdev apex gpio; do getent group $group >/dev/null || groupadd --system $group; done
 fi
-if managed; then
-  systemctl daemon-reload
-  # In a container there is no udev to talk to.
-  if udevadm control --reload 2>/dev/null; then udevadm trigger -s usb; fi
+# In a container there is no udev to talk to.
+if managed && udevadm control --reload 2>/dev/null; then udevadm trigger -s usb; fi
+
+sync # what comes into force is on the disk
+if [ -e "$unit" ]; then cp "$unit" "$work/unit"; fi
+if [ -e "$prefix/venv" ] && [ ! -L "$prefix/venv" ]; then # made by an earlier install.sh
+  old=$prefix/venv.first
+  mv -T "$prefix/venv" "$old"
 fi
-sync # it may be unplugged as soon as this has ended
+put_in_force "$new"
+put "$here/systemd/maskedge.service" "$unit"
+[ -e "$command" ] || ln -sf /opt/maskedge/venv/bin/maskedge "$command"
+rm -f "$prefix/unfinished"
+if managed; then systemctl daemon-reload; fi
 if [ "$start" = yes ] && [ -z "$root" ]; then
   systemctl enable --quiet maskedge.service # in an image that is being built: for its first boot
   if managed; then
+    ran=no
+    if systemctl is-active --quiet maskedge.service; then ran=yes; fi
     systemctl reset-failed maskedge.service 2>/dev/null || true # or an old start limit still holds
-    systemctl restart maskedge.service || die "it doesn't start; see: journalctl -u maskedge"
+    if ! systemctl restart maskedge.service; then
+      [ "$ran" = yes ] || die "it doesn't start; see: journalctl -u maskedge"
+      put_in_force "$old"
+      put "$work/unit" "$unit"
+      systemctl daemon-reload
+      systemctl reset-failed maskedge.service 2>/dev/null || true
+      systemctl restart maskedge.service || die "neither the new version starts nor the one before"
+      die "the new version doesn't start, so the one before runs again; see: journalctl -u maskedge"
+    fi
     say "running; see: journalctl -fu maskedge"
   fi
 fi

@@ -1,6 +1,7 @@
 """`systemd/install.sh` into a folder: install, upgrade, uninstall, purge; cut off; odd roots."""
 
 import fcntl
+import hashlib
 import os
 import shlex
 import shutil
@@ -50,6 +51,11 @@ def install(checkout, tmp_path):
     return run
 
 
+def digests(folder):
+    found = (p for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    return {p.relative_to(folder): hashlib.sha256(p.read_bytes()).digest() for p in found}
+
+
 def files(folder):
     return {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
 
@@ -64,13 +70,17 @@ def script(path, text):
     return path
 
 
+# What pip says of itself where the environment is sound.
+OWN_PIP = 'case "$*" in *pip\\ --version) echo "pip 1 from $(dirname "$0")/" && exit ;; esac'
+
+
 @pytest.fixture
 def quick(install, tmp_path):
     """Installs all but packages: in place of pip and maskedge runs what is given."""
 
     def run(*, pip="exit 0", maskedge="exit 0", programs=None, **environ):
         venv = tmp_path / "root/opt/maskedge/venv/bin"
-        script(venv / "python", pip)
+        script(venv / "python", f"{OWN_PIP}\n{pip}")
         script(venv / "maskedge", maskedge)
         mine = tmp_path / "programs"
         shutil.rmtree(mine, ignore_errors=True)
@@ -93,37 +103,88 @@ def test_a_configuration_cut_off_in_the_middle_is_not_taken_for_the_users(quick,
     assert not list(config.parent.glob("*.new"))
 
 
+@pytest.fixture
+def prefix(tmp_path):
+    return tmp_path / "root/opt/maskedge"
+
+
+def environments(prefix):
+    """All that are there; the one in force is the first."""
+    in_force = (prefix / "venv").readlink().name
+    return [in_force, *sorted({path.name for path in prefix.iterdir()} - {"venv", in_force})]
+
+
 @AS_ROOT
-def test_what_a_power_cut_left_is_made_anew(quick, tmp_path):
-    prefix = tmp_path / "root/opt/maskedge"
-    cut = "[ $3 = --version ] || kill -KILL $PPID"
+def test_an_upgrade_that_is_cut_off_leaves_the_program_in_force(quick, prefix):
+    mine = prefix / "venv/bin/mine"
+    script(mine, f"{prefix}/venv/bin/python")
+    assert quick().returncode == 0  # from a folder, as earlier versions of the script made it
+    (before,) = environments(prefix)
+    assert mine.read_text() == f"#!/bin/sh\n{prefix}/{before}/bin/python\n"
+    cut = 'rm "$(dirname "$0")/mine" && kill -KILL $PPID'
     assert quick(pip=cut).returncode == -signal.SIGKILL
-    assert quick().returncode == 0  # only killed: pip goes on where it was
-    assert quick(pip=cut).returncode == -signal.SIGKILL
-    (prefix / "unfinished").write_text("of another boot")
+    assert mine.exists()
+    assert environments(prefix)[0] == before
+    assert quick().returncode == 0
+    (after,) = environments(prefix)
+    assert after != before
+    assert f"{prefix}/{after}/bin" in mine.read_text()
+
+
+@AS_ROOT
+def test_what_a_power_cut_left_of_an_earlier_install_is_made_anew(quick, prefix):
+    assert quick().returncode == 0
+    (prefix / "unfinished").touch()
     real = shutil.which("python3")
     made = {"python3": f'[ "$2" != venv ] || exit 3\nexec {real} "$@"'}
     assert quick(programs=made).returncode == 3
-    assert not (prefix / "venv").exists()
 
 
 @AS_ROOT
-def test_two_at_once_are_one_too_many(quick, tmp_path):
+def test_a_program_that_still_runs_is_kept(quick, prefix):
     assert quick().returncode == 0
-    folder = os.open(tmp_path / "root/opt/maskedge", os.O_RDONLY)
+    (before,) = environments(prefix)
+    command = [sys.executable, "-c", "input()", prefix / before / "bin/maskedge"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as running:
+        assert quick().returncode == 0
+        assert environments(prefix)[1:] == [before]
+        running.stdin.write(b"\n")
+    assert quick().returncode == 0
+    assert len(environments(prefix)) == 1
+
+
+@AS_ROOT
+def test_too_little_space_is_told_before_anything_is_done(quick, prefix):
+    assert quick().returncode == 0
+    (before,) = environments(prefix)
+    done = quick(programs={"stat": 'echo "99 * 1000000"'}, pip="exit 1")
+    assert done.returncode == 69
+    told = "maskedge: too little space: 99 MB are free in /opt/maskedge, it needs 100 MB\n"
+    assert done.stderr == told
+    assert environments(prefix) == [before]
+
+
+@AS_ROOT
+def test_two_at_once_are_one_too_many(quick, prefix):
+    assert quick().returncode == 0
+    (prefix / "venv.others").mkdir()
+    folder = os.open(prefix, os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_EX)
     done = quick()
     os.close(folder)
     assert (done.returncode, done.stdout) == (69, "")
     assert done.stderr == "maskedge: another install.sh is at work: wait for it\n"
+    assert "venv.others" in environments(prefix)
 
 
 @AS_ROOT
-def test_a_pip_without_a_network_leaves_what_runs(quick, tmp_path):
-    prefix = tmp_path / "root/opt/maskedge"
-    assert quick(pip="[ $3 = --version ]").returncode == 69
-    assert not (prefix / "unfinished").exists()
-    assert (prefix / "venv").exists()
+def test_a_pip_without_a_network_leaves_what_runs(quick, prefix):
+    assert quick().returncode == 0
+    (before,) = environments(prefix)
+    done = quick(pip="exit 1")
+    assert done.returncode == 69
+    assert "is there a network" in done.stderr
+    assert environments(prefix) == [before]
 
 
 @AS_ROOT
@@ -164,15 +225,13 @@ def test_the_modes_of_the_systems_folders_are_left_alone(quick, tmp_path):
 
 
 @AS_ROOT
-def test_a_configuration_that_the_new_program_refuses_leaves_the_old_program(quick, tmp_path):
+def test_a_configuration_that_the_new_program_refuses_leaves_the_old_program(quick, prefix):
     assert quick().returncode == 0
-    (tmp_path / "root/etc/maskedge/config.yaml").write_text("nmae: x\n")
-    mark = tmp_path / "installed"
-    asked = f'PYTHONPATH="$PYTHONPATH" exec {sys.executable} "$@"'
-    done = quick(pip=f'case "$*" in *maskedge\\ check*) {asked} ;; *install*) touch {mark} ;; esac')
-    assert (done.returncode, mark.exists()) == (78, False)
-    assert "did you mean `name`?" in done.stderr
-    assert "nothing was changed" in done.stderr
+    (before,) = environments(prefix)
+    done = quick(maskedge='[ "$1" != check ] || exit 78')
+    assert done.returncode == 78
+    assert "what is installed is left as it is" in done.stderr
+    assert environments(prefix) == [before]
 
 
 @AS_ROOT
@@ -182,7 +241,7 @@ def test_damaged_networks_are_not_called_a_wrong_configuration(quick, tmp_path):
     done = quick(maskedge=ours, MASKEDGE_MODELS=str(tmp_path))
     assert done.returncode == 66
     assert "in-force.json: damaged" in done.stderr
-    assert "the running service is left as it is" in done.stderr
+    assert "what is installed is left as it is" in done.stderr
     assert not (tmp_path / "root/etc/systemd/system/maskedge.service").exists()
 
 
@@ -222,7 +281,20 @@ def test_install_upgrade_uninstall_purge(install, checkout, tmp_path):
 
     config = root / "etc/maskedge/config.yaml"
     config.write_text("name: mine\n")
-    assert install("--no-start").returncode == 0
+    python = program.read_text().splitlines()[0].removeprefix("#!")
+    before = digests(program.parents[1])
+    inside = program.resolve().parents[1]
+    version = checkout / "maskedge/__init__.py"
+    version.write_text(version.read_text().replace('__version__ = "', '__version__ = "99.'))
+    late = [python, "-I", "-c", "input(); import maskedge; print(maskedge.__version__)"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(late, stdin=pipe, stdout=pipe, text=True) as running:
+        assert install("--no-start").returncode == 0
+        assert not running.communicate("\n")[0].startswith("99.")
+        assert digests(inside) == before
+    late[-1] = late[-1].removeprefix("input(); ")
+    late[0] = program.read_text().splitlines()[0].removeprefix("#!")
+    assert subprocess.check_output(late, text=True).startswith("99.")
     assert config.read_text() == "name: mine\n"
     assert (root / "etc/maskedge/config.yaml.new").exists()
 
