@@ -28,8 +28,9 @@ def talk(verbosity=1, more="", *, journal=False, terminal=False, **environ):
         found = os.fstat(writer)
         environ["JOURNAL_STREAM"] = f"{found.st_dev}:{found.st_ino}"
     code = TALK.format(verbosity=verbosity, more=more)
+    ours = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
     process = subprocess.Popen(
-        [sys.executable, "-c", code], stderr=writer, env={**os.environ, "TERM": "xterm", **environ}
+        [sys.executable, "-c", code], stderr=writer, env={**ours, "TERM": "xterm", **environ}
     )
     process.wait(60)
     said = os.read(reader, 65_536).decode().replace("\r\n", "\n")
