@@ -42,7 +42,6 @@ def data(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("backend", list(others()))
 class TestTraining:
     def test_the_detector_trains_and_goes_on(self, backend, data, start, tmp_path):

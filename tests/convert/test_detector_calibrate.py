@@ -125,7 +125,6 @@ def cards(models):
     return {path.name: path.read_bytes() for path in models.glob("*.json")}
 
 
-@pytest.mark.timeout(600)
 def test_every_network_is_given_the_same_curve_from_its_raw_scores(models, data):
     calibrate(models, {"scale": 9.0, "offset": 9.0})  # an earlier one has no say
     done = CliRunner().invoke(command, ["--data", str(data), "--models", str(models)])

@@ -14,10 +14,7 @@ from keras import ops
 from convert.detector.loss import DetectorLoss
 from convert.detector.network import build_detector, cell_grid, load_imagenet
 
-pytestmark = [
-    *IGNORED,
-    pytest.mark.timeout(300),
-]
+pytestmark = [*IGNORED]
 
 SIZE = 64
 FACE_BOX = (18.0, 20.0, 38.0, 46.0)

@@ -26,7 +26,7 @@ from maskedge.vision.masks import open_classifier
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.timeout(600),
+    pytest.mark.timeout(1500),
     # Keras on TensorFlow is not yet clean of numpy 2's deprecations.
     pytest.mark.filterwarnings("ignore::DeprecationWarning:keras"),
 ]

@@ -310,7 +310,6 @@ def home_assistant(broker, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_a_real_home_assistant(home_assistant, broker, announce, outbox, make, brother):
     core = home_assistant
     listener = brother(broker, "alerts")

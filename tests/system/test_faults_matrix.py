@@ -27,6 +27,9 @@ from maskedge.geometry import Box
 from maskedge.inference.fake_tpu import FakeTpu, Fault
 from maskedge.scene import portrait
 
+STOP = 10.0
+"""Seconds after which systemd would kill: the unit's TimeoutStopSec."""
+
 
 def codes(health):
     return {fault["code"] for fault in health.get("faults", [])}
@@ -233,7 +236,6 @@ def test_a_useless_picture_is_reported_and_cleared(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_an_edge_tpu_hangs_then_aborts_and_comes_back(
     broker, daemon, collect, health, camera, tmp_path, report
 ):
@@ -310,7 +312,7 @@ def test_sigterm_in_every_state(broker, daemon, camera, tmp_path, report, state)
     assert unit.wait() == 0, unit.log
     took = time.monotonic() - begin
     report(f"SIGTERM while {state}", took)
-    assert took < 5.0
+    assert took < STOP
     if state.startswith("broker"):
         outbox = Outbox(unit.folder / "state/outbox.db")
         assert outbox.status().pending  # whole, and nothing thrown away
@@ -353,7 +355,7 @@ def test_sigterm_while_an_edge_tpu_hangs_at_the_start(broker, daemon, camera, tm
     unit.send(signal.SIGTERM)
     assert unit.wait() == 0, unit.log
     report("SIGTERM while starting", time.monotonic() - begin)
-    assert time.monotonic() - begin < 5.0
+    assert time.monotonic() - begin < STOP
     assert "Traceback" not in unit.log
 
 
@@ -384,14 +386,13 @@ def test_it_ends_in_time_while_camera_broker_and_disk_all_hang(
     outbox._writer.join(PATIENCE)
     outbox.close()
     report("stop while all hangs", took)
-    assert took < 5.0
+    assert took < STOP
 
 
 # clock
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 def test_steps_of_the_clock_during_a_visit(broker, running, collect, health, camera, monkeypatch):
     step, synced = [0.0], [False]
 
@@ -504,7 +505,6 @@ def crowd(number):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 def test_32_faces_in_4k_at_60_frames_a_second(broker, daemon, health, camera, report):
     broker.start()
     camera.frames = [jpeg(crowd(number)) for number in range(6)]
@@ -542,7 +542,6 @@ def violation(builder, number):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 def test_ten_thousand_waiting_events_hold_up_nothing(
     broker, daemon, collect, health, camera, report
 ):

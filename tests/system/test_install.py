@@ -44,7 +44,7 @@ def install(checkout, tmp_path):
             env={**os.environ, "MASKEDGE_ROOT": str(tmp_path / "root"), **environ},
             capture_output=True,
             text=True,
-            timeout=280,
+            timeout=800,
             check=False,
         )
 
@@ -255,7 +255,7 @@ def test_32_bit_programs_under_a_64_bit_kernel_are_refused(quick):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 @AS_ROOT
 def test_install_upgrade_uninstall_purge(install, checkout, tmp_path):
     root = tmp_path / "root"

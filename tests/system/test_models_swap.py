@@ -252,7 +252,6 @@ def test_networks_that_were_damaged_are_refused_and_told(unit, camera, collect, 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 def test_an_installation_that_is_killed_leaves_old_or_new(unit, camera, collect, update, report):
     """At some moments of a real installation, while the daemon watches and tells."""
     collector = collect()
