@@ -392,7 +392,7 @@ class Stream(FakeCamera):
         return super().read()
 
 with CameraGuard(
-    lambda: Stream(fps=0, live=False), read_timeout=2.0, reopen_delay=3.0
+    lambda: Stream(fps=0, live=False), read_timeout=2.0, reopen_delay=6.0
 ) as guard:
     print(guard.wait(30).number, flush=True)
     while guard.status.state is CameraState.STREAMING:
@@ -435,7 +435,7 @@ def test_a_stop_before_the_guards_first_look_blames_no_camera(guarded, until, mo
 GONE = """
 import sys, time
 from maskedge.camera.fake import FakeCamera
-from maskedge.camera.guard import CameraGuard
+from maskedge.camera.guard import CameraGuard, CameraState
 from maskedge.errors import CameraError
 
 class Gone(FakeCamera):
@@ -445,8 +445,7 @@ class Gone(FakeCamera):
         raise CameraError("unplugged")
 
 with CameraGuard(Gone, read_timeout=1.0, reopen_delay=30.0, reopen_delay_max=30.0) as guard:
-    begin = guard.status.since
-    while guard.status.since == begin:
+    while guard.status.state is CameraState.OPENING:
         time.sleep(0.01)
     print(guard.status.state, guard.status.error)
 """
@@ -460,7 +459,7 @@ def test_a_camera_that_gave_nothing_before_the_process_was_stopped_is_lost():
         process.send_signal(signal.SIGSTOP)
         time.sleep(3)
         process.send_signal(signal.SIGCONT)
-        assert process.communicate("\n")[0] == "lost unplugged\n"
+        assert process.communicate("\n")[0] == "lost unplugged\n"  # at the first attempt
 
 
 def test_a_quiet_guard_costs_no_processor_time(guarded, until):
