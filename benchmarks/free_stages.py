@@ -18,6 +18,7 @@ from unittest.mock import patch
 from commandline import Parser, amount, run
 
 from maskedge.bench.whole import Bench, slope
+from maskedge.geometry import Box
 from maskedge.vision import masks, system
 from maskedge.vision.builtin import BuiltinDetector
 from maskedge.vision.letterbox import Letterbox
@@ -84,7 +85,7 @@ def _once(work: Callable[..., Any]) -> Callable[..., Any]:
     given: dict[object, Any] = {}
 
     def handed(*arguments: Any, **named: Any) -> Any:
-        key = next((a for a in arguments if type(a).__name__ == "Box"), None)
+        key = next((a for a in arguments if isinstance(a, Box)), None)
         if key not in given:
             given[key] = work(*arguments, **named)
         return given[key]

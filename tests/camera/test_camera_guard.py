@@ -345,6 +345,25 @@ def test_waits_grow_with_each_failure_are_jittered_and_bounded():
     assert waits(1.0, spent=2.5) == [0.25, 0.25, 0.25, 0.5, 0.5]
 
 
+def scripted(code):
+    """A process of its own that runs this and is talked to by lines."""
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe, text=True)
+
+
+def feed(process):
+    """The camera may go on."""
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
+def stop_for(process, seconds):
+    """As a suspended machine does."""
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGCONT)
+
+
 WATCHED = """
 import sys
 from maskedge.camera.fake import FakeCamera
@@ -362,18 +381,12 @@ with CameraGuard(lambda: Camera(fps=0, live=False), read_timeout=2.0) as guard:
 
 
 def test_a_process_that_was_stopped_blames_no_camera():
-    with subprocess.Popen(
-        [sys.executable, "-c", WATCHED], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        process.stdin.write("\n")
-        process.stdin.flush()
+    with scripted(WATCHED) as process:
+        feed(process)
         assert process.stdout.readline() == "0 0\n"
-        process.send_signal(signal.SIGSTOP)
-        time.sleep(4)  # longer than a read may take
-        process.send_signal(signal.SIGCONT)
+        stop_for(process, 4)  # longer than a read may take
         time.sleep(0.2)  # the next frame isn't there at once
-        process.stdin.write("\n")
-        process.stdin.flush()
+        feed(process)
         assert process.stdout.readline() == "1 0\n"
 
 
@@ -403,15 +416,10 @@ with CameraGuard(
 
 
 def test_a_stream_that_ends_as_the_process_was_stopped_is_opened_anew_and_not_blamed():
-    with subprocess.Popen(
-        [sys.executable, "-c", IMPATIENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        process.stdin.write("\n")
-        process.stdin.flush()
+    with scripted(IMPATIENT) as process:
+        feed(process)
         assert process.stdout.readline() == "0\n"
-        process.send_signal(signal.SIGSTOP)
-        time.sleep(4)  # longer than a read may take
-        process.send_signal(signal.SIGCONT)
+        stop_for(process, 4)  # longer than a read may take
         assert process.communicate("\n" * 9)[0] == "opening None\n0 1\n"
 
 
@@ -452,13 +460,9 @@ with CameraGuard(Gone, read_timeout=1.0, reopen_delay=30.0, reopen_delay_max=30.
 
 
 def test_a_camera_that_gave_nothing_before_the_process_was_stopped_is_lost():
-    with subprocess.Popen(
-        [sys.executable, "-c", GONE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with scripted(GONE) as process:
         assert process.stdout.readline() == "asked\n"
-        process.send_signal(signal.SIGSTOP)
-        time.sleep(3)
-        process.send_signal(signal.SIGCONT)
+        stop_for(process, 3)
         assert process.communicate("\n")[0] == "lost unplugged\n"  # at the first attempt
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -24,6 +25,13 @@ from recording import record
 from maskedge import configfile
 from maskedge.daemon import Daemon
 from maskedge.scene import Visit, Wearing
+
+
+@pytest.fixture(scope="session")
+def killed_after():
+    """Seconds after which systemd kills what it has told to stop."""
+    unit = Path(__file__).parents[2] / "systemd/maskedge.service"
+    return float(re.search(r"^TimeoutStopSec=(\d+)$", unit.read_text(), re.MULTILINE)[1])
 
 
 @pytest.fixture(scope="session")
